@@ -1,0 +1,1 @@
+//! The corridor: one build is recipe -> graph -> snapshot -> artifact.

@@ -1,0 +1,1 @@
+//! A solved tree or image becomes files.

@@ -1,0 +1,1 @@
+//! Trees to layer tars and back.

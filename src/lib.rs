@@ -1,0 +1,33 @@
+//! dockless: a daemonless, rootless OCI builder.
+//!
+//! The house has nine floors and imports go down only (`tests/architecture.rs`):
+//!
+//! ```text
+//! 8  cli ............ arguments, environment, terminal, exit codes
+//! 7  release ........ the matrix -> dist/
+//! 6  build .......... the corridor: recipe -> graph -> image -> artifact
+//! 5  engine ......... trait Engine; Embedded
+//! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
+//! 3  source  snapshot  export
+//! 2  recipe  rootfs  layer  sandbox
+//! 1  llb  store  progress
+//! 0  oci  sys
+//! ```
+
+pub mod build;
+pub mod cli;
+pub mod engine;
+pub mod export;
+pub mod layer;
+pub mod llb;
+pub mod oci;
+pub mod progress;
+pub mod recipe;
+pub mod release;
+pub mod rootfs;
+pub mod sandbox;
+pub mod snapshot;
+pub mod solver;
+pub mod source;
+pub mod store;
+pub mod sys;

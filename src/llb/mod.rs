@@ -1,0 +1,1 @@
+//! BuildKit LLB: graphs and their bytes.

@@ -1,0 +1,5 @@
+//! Events of a solve and who is told of them.
+
+mod event;
+
+pub use event::{Event, Progress, Silent};

@@ -1,0 +1,1 @@
+//! What we build: parse, validate and lower recipes; pure.

@@ -1,0 +1,1 @@
+//! Base root filesystems from locked Debian packages.

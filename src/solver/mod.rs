@@ -1,0 +1,1 @@
+//! Works a graph off: schedule, cache keys, jobs, ops.

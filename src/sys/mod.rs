@@ -1,0 +1,1 @@
+//! The kernel: safe functions over the system calls, and all unsafe code.

@@ -1,0 +1,4 @@
+//! The promises of dockless, by behaviour, in one binary.
+
+mod architecture;
+mod support;

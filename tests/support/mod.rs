@@ -1,0 +1,15 @@
+//! What tests share: temporary places, and skipping aloud.
+
+/// Reports that the machine lacks `what`, with the reason; fails instead when `DOCKLESS_REQUIRE` lists it.
+///
+/// `DOCKLESS_REQUIRE` is a comma-separated list of things that must be there, or `all`.
+#[expect(clippy::disallowed_methods, reason = "tests read the environment to decide what must not be skipped")]
+#[expect(clippy::print_stderr, reason = "a skip is said aloud")]
+pub(crate) fn skip(what: &str, reason: &str) {
+    let required = std::env::var("DOCKLESS_REQUIRE").unwrap_or_default();
+    assert!(
+        !required.split(',').any(|item| item == what || item == "all"),
+        "`{what}` is required by DOCKLESS_REQUIRE but: {reason}"
+    );
+    eprintln!("SKIPPED ({what}): {reason}");
+}
