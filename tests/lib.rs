@@ -1,4 +1,6 @@
 //! The promises of dockless, by behaviour, in one binary.
 
 mod architecture;
+mod generated;
+mod marshalling;
 mod support;
