@@ -51,6 +51,12 @@ impl GraphBuilder {
         Edge { vertex: digest, index: 0 }
     }
 
+    /// Adds a line to the metadata of a vertex; it changes no digest.
+    pub fn describe(&mut self, edge: Edge, key: &str, value: &str) {
+        let vertex = self.vertices.get_mut(&edge.vertex).expect("the vertex was added");
+        vertex.metadata.description.insert(key.to_owned(), value.to_owned());
+    }
+
     /// Ends the graph with its result.
     pub fn finish(self, output: Edge) -> Graph {
         assert!(self.vertices.contains_key(&output.vertex), "the result was added");
