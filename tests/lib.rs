@@ -2,5 +2,6 @@
 
 mod architecture;
 mod generated;
+mod lowering;
 mod marshalling;
 mod support;
