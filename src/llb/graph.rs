@@ -1,6 +1,6 @@
 //! A closed graph of vertices and its wire form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
@@ -39,6 +39,8 @@ pub struct Graph {
     order: Vec<Digest>,
     vertices: BTreeMap<Digest, Vertex>,
     output: Edge,
+    /// The op that names the result, as built or as received, and its metadata.
+    terminal: (Vec<u8>, pb::OpMetadata),
 }
 
 /// Why a definition is not a graph that can be solved.
@@ -132,7 +134,10 @@ const fn kind(op: &pb::op::Op) -> &'static str {
 impl Graph {
     /// Assembles a graph from vertices that only name each other; the caller guarantees the order.
     pub(super) fn from_parts(order: Vec<Digest>, vertices: BTreeMap<Digest, Vertex>, output: Edge) -> Self {
-        Self { order, vertices, output }
+        let caps = TERMINAL_CAPS.map(|cap| (cap.to_owned(), true)).into();
+        let metadata = pb::OpMetadata { caps, ..pb::OpMetadata::default() };
+        let terminal = pb::Op { inputs: vec![input(output)], ..pb::Op::default() };
+        Self { order, vertices, output, terminal: (terminal.encode_to_vec(), metadata) }
     }
 
     /// Returns the vertices, inputs before those that use them.
@@ -162,8 +167,8 @@ impl Graph {
 
     /// Returns the wire form (`ops.proto Definition`).
     pub fn marshal(&self) -> pb::Definition {
-        let terminal = terminal(self.output).encode_to_vec();
-        let last = (Digest::of(&terminal).to_string(), pb::OpMetadata::default());
+        let (terminal, metadata) = self.terminal.clone();
+        let last = (Digest::of(&terminal).to_string(), metadata);
         pb::Definition {
             def: self.vertices().map(|vertex| vertex.bytes.clone()).chain([terminal]).collect(),
             metadata: self.vertices().map(|v| (v.digest.to_string(), v.metadata.clone())).chain([last]).collect(),
@@ -184,9 +189,8 @@ impl Graph {
     }
 }
 
-pub(super) fn terminal(output: Edge) -> pb::Op {
-    pb::Op { inputs: vec![input(output)], ..pb::Op::default() }
-}
+/// What the marshaller of BuildKit's client asks for with every definition.
+const TERMINAL_CAPS: [&str; 3] = ["constraints", "meta.description", "platform"];
 
 pub(super) fn input(edge: Edge) -> pb::Input {
     pb::Input { digest: edge.vertex.to_string(), index: i64::try_from(edge.index).unwrap_or(i64::MAX) }
@@ -209,7 +213,7 @@ impl TryFrom<&pb::Definition> for Graph {
             ops.insert(digest, (op, bytes));
         }
         let last = last.expect("at least two ops");
-        let (end, _) = ops.remove(&last).expect("just inserted");
+        let (end, end_bytes) = ops.remove(&last).expect("just inserted");
         let [result] = end.inputs.as_slice() else { return Err(GraphError::Terminal) };
         if end.op.is_some() {
             return Err(GraphError::Terminal);
@@ -219,10 +223,7 @@ impl TryFrom<&pb::Definition> for Graph {
         for (digest, (op, bytes)) in &ops {
             let inputs: Result<Vec<Edge>, GraphError> =
                 op.inputs.iter().enumerate().map(|(index, input)| edge(*digest, index, input, &ops)).collect();
-            let metadata = definition.metadata.get(&digest.to_string()).cloned().unwrap_or_default();
-            if let Some(cap) = metadata.caps.iter().find(|(cap, wanted)| **wanted && !caps::known(cap)) {
-                return Err(GraphError::UnknownCapability { digest: *digest, cap: cap.0.clone() });
-            }
+            let metadata = metadata(definition, *digest)?;
             let vertex = Vertex {
                 digest: *digest,
                 bytes: (*bytes).clone(),
@@ -235,8 +236,19 @@ impl TryFrom<&pb::Definition> for Graph {
         }
         let output = edge(last, 0, result, &ops)?;
         let order = reachable(&vertices, output.vertex);
-        vertices.retain(|digest, _| order.contains(digest));
-        Ok(Self { order, vertices, output })
+        let reached: BTreeSet<Digest> = order.iter().copied().collect();
+        vertices.retain(|digest, _| reached.contains(digest));
+        let terminal = (end_bytes.clone(), metadata(definition, last)?);
+        Ok(Self { order, vertices, output, terminal })
+    }
+}
+
+/// The metadata of an op, refused when it asks for what we do not know.
+fn metadata(definition: &pb::Definition, digest: Digest) -> Result<pb::OpMetadata, GraphError> {
+    let metadata = definition.metadata.get(&digest.to_string()).cloned().unwrap_or_default();
+    match metadata.caps.iter().find(|(cap, wanted)| **wanted && !caps::known(cap)) {
+        Some((cap, _)) => Err(GraphError::UnknownCapability { digest, cap: cap.clone() }),
+        None => Ok(metadata),
     }
 }
 
