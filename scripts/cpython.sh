@@ -17,11 +17,15 @@ apply() {
     patch -p1 --no-backup-if-mismatch --fuzz=0 -i "/scripts/patches/cpython/$1.patch"
 }
 apply site-musllinux-tags
-grep -q ASN1_R_NOT_ENOUGH_DATA Modules/_ssl.c || apply ssl-end-of-der
+if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
 cp /scripts/cpython/main.c Programs/python.c
 
 # Byte code is compiled once, at the end, in its own way: python.sh.
 sed -i 's,\$(DESTDIR)\$(LIBDEST)/compileall.py,-c pass,' Makefile.pre.in
+
+# 3.10 knows no musl: it and every musl wheel of its time call the platform ...-linux-gnu in file names of extension modules. So the
+# compiler is not asked there, for its true answer would contradict configure's table.
+if [ "$series" = 3.10 ]; then sed -i 's,^ *MULTIARCH=\$(\$CC --print-multiarch 2>/dev/null)$,MULTIARCH=,' configure; fi
 
 # The entry stub must not become calls of a C library that is not there yet.
 $CC -Os -g0 -std=gnu11 -ffreestanding -fno-builtin -fno-tree-loop-distribute-patterns -fno-stack-protector -fno-pie \
@@ -58,7 +62,11 @@ MODULE_BUILDTYPE=static ./configure --build=$TRIPLE --prefix=/opt/python --with-
 # In a Setup line nothing may contain "=": it would be taken for a make variable.
 case $series in
 3.10)
-    cp /scripts/cpython/Setup-3.10 Modules/Setup.local ;;
+    case $DOCKLESS_ARCH in
+    x86) decimal="-DCONFIG_32 -DPPRO -DASM" ;;
+    *) decimal="-DCONFIG_64 -DASM" ;;
+    esac
+    sed "s/@DECIMAL@/$decimal/" /scripts/cpython/Setup-3.10 > Modules/Setup.local ;;
 3.11)
     # Setup.stdlib is not read by this version unless it is made the local one, and leaves out what setup.py knew better.
     sed '/^# Test modules/,$d' Modules/Setup.stdlib > Modules/Setup.local

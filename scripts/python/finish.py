@@ -26,7 +26,7 @@ import sysconfig
 INSTALLED = "/opt/python"        # where the tree was configured to be, and what people read in documentation
 BUILD = "/build/cpython"         # where it was compiled
 SYSROOT = "/deps"                # where libraries and headers were
-FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/stage", b"/out/opt", b"/scripts/", b"/sources/")
+FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/stage", b"/out/opt")
 PARTS = 2                        # of byte code; fixed, or the number of cores would be in the output
 
 # What configure leaves out without a word when it does not find a library. Names as in sys.builtin_module_names.
