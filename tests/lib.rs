@@ -4,4 +4,5 @@ mod architecture;
 mod generated;
 mod lowering;
 mod marshalling;
+mod store;
 mod support;

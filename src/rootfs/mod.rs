@@ -21,6 +21,7 @@ mod image;
 mod layer;
 mod list;
 mod lock;
+mod pair;
 mod tree;
 
 pub use apt::{AptSource, debian_sources, parse_list, parse_mirror_list, parse_sources};
@@ -29,4 +30,5 @@ pub use error::RootfsError;
 pub use image::{Blob, blobs, config, manifest};
 pub use list::{List, Mode};
 pub use lock::{Lock, Package};
+pub use pair::Rootfs;
 pub use tree::Tree;
