@@ -17,6 +17,7 @@ apply() {
     patch -p1 --no-backup-if-mismatch --fuzz=0 -i "/scripts/patches/cpython/$1.patch"
 }
 apply site-musllinux-tags
+apply ssl-certificates
 if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
 cp /scripts/cpython/main.c Programs/python.c
 
@@ -41,7 +42,9 @@ CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 #   not an archive, for --exclude-libs would hide it and nobody would use it.
 LINKFORSHARED="-Wl,-export-dynamic -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
 LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $PREFIX/lib/mimalloc.o"
-export CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
+# Nothing is compiled with CXX, but sysconfig tells it to extension builders: never the host's.
+CXX=$TRIPLE-g++
+export CXX CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
 
 # Options that came and went.
 options=
@@ -54,10 +57,11 @@ for option in --with-system-ffi --without-static-libpython --disable-test-module
     if grep -q -e "^  $option" -e "^  $name" configure; then options="$options $option"; fi
 done
 
+# ac_cv_search_dbm_open: configure tries libgdbm_compat alone, which as an archive lacks libgdbm.
 # MODULE_BUILDTYPE: modules go into the interpreter (from 3.11 on; before, Setup.local alone says so).
 MODULE_BUILDTYPE=static ./configure --build=$TRIPLE --prefix=/opt/python --with-openssl=$PREFIX --with-system-expat \
     --enable-loadable-sqlite-extensions --with-dbmliborder=gdbm:ndbm --without-ensurepip --with-computed-gotos \
-    --enable-option-checking=fatal $options
+    --enable-option-checking=fatal ac_cv_search_dbm_open="-lgdbm_compat -lgdbm" $options
 
 # In a Setup line nothing may contain "=": it would be taken for a make variable.
 case $series in
