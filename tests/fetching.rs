@@ -1,22 +1,19 @@
 //! Fetching: what a lock names arrives, verified, whatever servers do; nothing else does.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::num::NonZeroUsize;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dockless::oci::Digest;
 use dockless::progress::{Event, Progress, Silent};
-use dockless::source::{Origins, Patience, Pinned, Proxies, SourceError, fetch, fetch_all};
+use dockless::source::{Origins, Patience, Pinned, SourceError, fetch};
 use dockless::store::{Store, Stored};
 use tempfile::TempDir;
 
-use crate::fetching_server::{Request, Server, cut, drip, ranged, respond, whole};
+use crate::fetching_server::{Server, cut, drip, ranged, respond, whole};
 
 /// Enough for several pieces, with no period that a wrong offset could hide behind.
 pub(crate) fn body() -> &'static [u8] {
@@ -32,13 +29,19 @@ pub(crate) fn body() -> &'static [u8] {
     })
 }
 
-fn pinned(origins: &[String]) -> Pinned {
+/// As many other bytes.
+pub(crate) fn wrong() -> &'static [u8] {
+    static WRONG: [u8; 300_000] = [b'!'; 300_000];
+    &WRONG
+}
+
+pub(crate) fn pinned(origins: &[String]) -> Pinned {
     let digest = Digest::of(body());
     Pinned { file: "a_1.orig.tar.gz".to_owned(), digest, size: Some(300_000), origins: origins.to_vec() }
 }
 
 /// Impatient between attempts, patient with a busy machine.
-fn origins() -> Origins {
+pub(crate) fn origins() -> Origins {
     let patience = Patience {
         attempts: 3,
         pause: Duration::from_millis(5),
@@ -49,28 +52,31 @@ fn origins() -> Origins {
     Origins { patience, ..Origins::default() }
 }
 
-struct Place {
+pub(crate) struct Place {
     _root: TempDir,
-    store: Store,
+    pub(crate) store: Store,
 }
 
 impl Place {
-    fn new() -> Self {
-        let root = TempDir::new().expect("temporary directory");
+    pub(crate) fn new() -> Self {
+        Self::of(TempDir::new().expect("temporary directory"))
+    }
+
+    pub(crate) fn of(root: TempDir) -> Self {
         let store = Store::open(root.path()).expect("store");
         Self { _root: root, store }
     }
 
-    fn part(&self) -> PathBuf {
+    pub(crate) fn part(&self) -> PathBuf {
         self.store.room("downloads").expect("room").join(format!("{}.part", Digest::of(body()).hex()))
     }
 
-    fn fetch(&self, pinned: &Pinned, origins: &Origins) -> Result<Stored, SourceError> {
+    pub(crate) fn fetch(&self, pinned: &Pinned, origins: &Origins) -> Result<Stored, SourceError> {
         fetch(&self.store, pinned, origins, &Silent, Digest::of(b"vertex"))
     }
 
     /// Fetches from `servers` in order and checks that the bytes are those that the lock names.
-    fn arrives(&self, servers: &[&Server]) {
+    pub(crate) fn arrives(&self, servers: &[&Server]) {
         let urls: Vec<String> = servers.iter().map(|server| server.url("a")).collect();
         let stored = self.fetch(&pinned(&urls), &origins()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((stored.digest, stored.size), (Digest::of(body()), 300_000));
@@ -142,7 +148,7 @@ fn a_server_that_ignores_ranges_works_too() {
 #[test]
 fn a_file_that_changed_on_its_server_is_begun_anew() {
     let server = Server::start(|request, stream| match request.number {
-        0 => cut(stream, &[b'x'; 300_000], 100_000, "\"old\""),
+        0 => cut(stream, &vec![b'x'; 300_000], 100_000, "\"old\""),
         _ => ranged(request, stream, body(), "\"new\""),
     });
     Place::new().arrives(&[&server]);
@@ -229,7 +235,8 @@ fn when_all_origins_fail_the_error_names_each_and_the_way_out() {
         format!("http://user:secret@{}/a", listener.local_addr().expect("an address"))
     };
     let urls = [missing.url("a"), closed, "debian:pool/main/a/a.deb".to_owned(), "ftp://old.test/a".to_owned()];
-    let error = Place::new().fetch(&pinned(&urls), &origins()).expect_err("nobody has it").to_string();
+    let error = Place::new().fetch(&pinned(&urls), &origins()).expect_err("nobody has it");
+    let error = format!("{error}\n{}", error.help().unwrap_or_default());
     for part in
         ["a_1.orig.tar.gz", "404", "refused", "(3 attempts)", "--debian-mirror", "ftp://old.test/a", "--source-dir"]
     {
@@ -240,14 +247,14 @@ fn when_all_origins_fail_the_error_names_each_and_the_way_out() {
 
 #[test]
 fn wrong_bytes_are_refused_naming_both_digests() {
-    let (place, server, other) = (Place::new(), Server::of(&[b'!'; 300_000]), Server::of(body()));
+    let (place, server, other) = (Place::new(), Server::of(wrong()), Server::of(body()));
     let urls = [server.url("a"), other.url("a")];
     let error = place.fetch(&pinned(&urls), &origins()).expect_err("wrong bytes").to_string();
-    let (expected, actual) = (Digest::of(body()).to_string(), Digest::of(&[b'!'; 300_000]).to_string());
+    let (expected, actual) = (Digest::of(body()).to_string(), Digest::of(wrong()).to_string());
     for part in [&expected, &actual, &urls[0]] {
         assert!(error.contains(part), "`{part}` in: {error}");
     }
-    assert_eq!(place.store.contains(&Digest::of(&[b'!'; 300_000])), None);
+    assert_eq!(place.store.contains(&Digest::of(wrong())), None);
     assert!(other.requests().is_empty(), "a wrong digest is looked at by somebody, not passed over");
 }
 
@@ -262,7 +269,7 @@ fn a_file_of_another_size_is_refused_before_it_comes() {
 fn a_body_without_end_is_cut_off_at_the_size() {
     let server = Server::start(|_, stream| {
         respond(stream, "200 OK", &[], b"");
-        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        while stream.write_all(wrong()).is_ok() {}
     });
     let place = Place::new();
     let error = place.fetch(&pinned(&[server.url("a")]), &origins()).expect_err("too long");
@@ -315,167 +322,6 @@ fn redirects_are_followed_but_never_out_of_http() {
         let error = Place::new().fetch(&pinned(&[redirecting.url(path)]), &origins()).expect_err("refused");
         assert!(error.to_string().contains(word), "{error}");
     }
-}
-
-#[test]
-fn a_directory_comes_before_any_server() {
-    let (place, server) = (Place::new(), Server::of(body()));
-    let directory = TempDir::new().expect("temporary directory");
-    let origins = Origins { directories: vec![directory.path().to_owned()], ..origins() };
-    fs::write(directory.path().join("a_1.orig.tar.gz"), [b'!'; 300_000]).expect("a file");
-    let error = place.fetch(&pinned(&[server.url("a")]), &origins).expect_err("wrong bytes");
-    assert!(matches!(error, SourceError::Digest { .. }), "{error}");
-    fs::write(directory.path().join("a_1.orig.tar.gz"), body()).expect("a file");
-    place.fetch(&pinned(&[server.url("a")]), &origins).expect("from the directory");
-    assert!(server.requests().is_empty());
-}
-
-#[test]
-fn offline_never_touches_the_network_and_says_what_is_missing() {
-    let (place, server) = (Place::new(), Server::of(body()));
-    let directory = TempDir::new().expect("temporary directory");
-    let origins = Origins {
-        offline: true,
-        directories: vec![directory.path().to_owned()],
-        mirrors: vec![server.url("debian")],
-        ..origins()
-    };
-    let pinned = pinned(&[server.url("a"), "debian:pool/a".to_owned()]);
-    let error = place.fetch(&pinned, &origins).expect_err("not here").to_string();
-    for part in ["a_1.orig.tar.gz", &pinned.digest.to_string(), "--source-dir", "--offline", &server.url("a")] {
-        assert!(error.contains(part), "`{part}` in: {error}");
-    }
-    fs::write(directory.path().join("a_1.orig.tar.gz"), body()).expect("a file");
-    place.fetch(&pinned, &origins).expect("from the directory");
-    assert!(server.requests().is_empty());
-}
-
-#[test]
-fn a_mirror_is_joined_with_the_path_in_its_pool() {
-    let server = Server::of(body());
-    let origins = Origins { mirrors: vec![server.url("debian/")], ..origins() };
-    let pinned = pinned(&["debian:pool/main/a/a/a_1+2.deb".to_owned()]);
-    Place::new().fetch(&pinned, &origins).expect("fetched");
-    assert_eq!(server.requests()[0].target, "/debian/pool/main/a/a/a_1%2b2.deb");
-}
-
-#[test]
-fn a_proxy_is_asked_unless_the_host_is_excepted() {
-    let (proxy, direct) = (Server::of(body()), Server::of(body()));
-    let mut origins = origins();
-    let address = proxy.url("").replace("http://", "http://me:word@");
-    origins.proxies = Proxies { http: Some(address), ..Proxies::default() };
-    Place::new().fetch(&pinned(&["http://nowhere.test/a".to_owned()]), &origins).expect("through the proxy");
-    let requests = proxy.requests();
-    assert_eq!(requests[0].target, "http://nowhere.test/a");
-    assert_eq!(requests[0].headers.get("proxy-authorization").map(String::as_str), Some("Basic bWU6d29yZA=="));
-    origins.proxies.except = Some("127.0.0.0/8".to_owned());
-    Place::new().fetch(&pinned(&[direct.url("a")]), &origins).expect("directly");
-    assert_eq!((proxy.requests().len(), direct.requests().len()), (1, 1));
-}
-
-#[test]
-fn many_files_come_side_by_side_but_not_more_than_wanted() {
-    let server = Server::start(|request: &Request, stream| {
-        thread::sleep(Duration::from_millis(30));
-        whole(stream, request.target.as_bytes());
-    });
-    let files: Vec<Pinned> = (0..24)
-        .map(|number| {
-            let path = format!("{number:03}");
-            let digest = Digest::of(format!("/{path}").as_bytes());
-            Pinned { file: path.clone(), digest, size: Some(4), origins: vec![server.url(&path)] }
-        })
-        .collect();
-    let place = Place::new();
-    let four = NonZeroUsize::new(4).expect("four");
-    let stored = fetch_all(&place.store, &files, &origins(), four, (&Silent, Digest::of(b"v"))).expect("all");
-    assert!(stored.iter().zip(&files).all(|(stored, file)| stored.digest == file.digest));
-    assert!((2..=4).contains(&server.most()), "{} at a time", server.most());
-}
-
-#[test]
-fn two_runs_fetch_a_file_once() {
-    let server = Server::start(|_, stream| {
-        thread::sleep(Duration::from_millis(200));
-        whole(stream, body());
-    });
-    let place = Place::new();
-    let pinned = pinned(&[server.url("a")]);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| place.fetch(&pinned, &origins()).expect("fetched"));
-        }
-    });
-    assert_eq!(server.requests().len(), 1);
-}
-
-#[test]
-fn a_run_that_is_to_end_ends_soon_and_keeps_what_came() {
-    let server = Server::start(|_, stream| {
-        cut(stream, body(), 100_000, "\"v1\"");
-        thread::sleep(Duration::from_secs(30));
-    });
-    let place = Place::new();
-    let stop = Arc::new(AtomicBool::new(false));
-    let origins = Origins { stop: Some(Arc::clone(&stop)), ..origins() };
-    let ender = {
-        let (stop, part) = (Arc::clone(&stop), place.part());
-        thread::spawn(move || {
-            while fs::metadata(&part).map_or(0, |data| data.len()) < 100_000 {
-                thread::sleep(Duration::from_millis(5));
-            }
-            stop.store(true, Ordering::Relaxed);
-        })
-    };
-    let begun = Instant::now();
-    let error = place.fetch(&pinned(&[server.url("a")]), &origins).expect_err("stopped");
-    ender.join().expect("no panic");
-    assert!(matches!(error, SourceError::Stopped { .. }), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(20));
-    assert_eq!(fs::metadata(place.part()).expect("a part").len(), 100_000);
-}
-
-/// The run that `a_killed_run_is_gone_on_with` kills; its input names the store and the URL.
-#[test]
-#[ignore = "started by another test"]
-fn child_that_fetches() {
-    let mut lines = std::io::stdin().lines().map_while(Result::ok);
-    let (root, url) = (lines.next().expect("a store"), lines.next().expect("a URL"));
-    let store = Store::open(PathBuf::from(root).as_path()).expect("store");
-    let _ = fetch(&store, &pinned(&[url]), &origins(), &Silent, Digest::of(b"vertex"));
-}
-
-#[test]
-fn a_killed_run_is_gone_on_with() {
-    let server = Server::start(|request, stream| match request.number {
-        0 => {
-            cut(stream, body(), 100_000, "\"v1\"");
-            thread::sleep(Duration::from_secs(30));
-        }
-        _ => ranged(request, stream, body(), "\"v1\""),
-    });
-    let root = TempDir::new().expect("temporary directory");
-    let mut child = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["fetching::child_that_fetches", "--exact", "--ignored", "--nocapture"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("another process");
-    writeln!(child.stdin.take().expect("stdin"), "{}\n{}", root.path().display(), server.url("a")).expect("input");
-    let part = root.path().join("downloads").join(format!("{}.part", Digest::of(body()).hex()));
-    let begun = Instant::now();
-    while fs::metadata(&part).map_or(0, |data| data.len()) < 100_000 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the other run fetches nothing");
-        thread::sleep(Duration::from_millis(5));
-    }
-    // SIGKILL: nothing can tidy up.
-    child.kill().expect("killed");
-    child.wait().expect("gone");
-    let _ = BufReader::new(child.stdout.take().expect("stdout")).lines().count();
-    let store = Store::open(root.path()).expect("store");
-    Place { _root: root, store }.arrives(&[&server]);
-    assert_eq!(server.requests()[1].start(), Some(100_000));
 }
 
 #[test]

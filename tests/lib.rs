@@ -2,6 +2,10 @@
 
 mod architecture;
 mod fetching;
+mod fetching_origins;
 mod fetching_server;
+mod generated;
+mod lowering;
+mod marshalling;
 mod store;
 mod support;

@@ -30,11 +30,7 @@ pub enum SourceError {
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
     /// An origin has other bytes under this name.
-    #[error(
-        "`{file}` from {origin} is {actual} ({size} bytes) but the lock names {expected}: nothing of it was used; \
-         if that origin is out of date give another one (--source-dir DIR, --debian-mirror URL), and change the lock \
-         only if you know why the file changed"
-    )]
+    #[error("`{file}` from {origin} is {actual} ({size} bytes) but the lock names {expected}: nothing of it was used")]
     Digest {
         /// The file's name.
         file: String,
@@ -49,8 +45,7 @@ pub enum SourceError {
     },
     /// An origin has a file of another size under this name.
     #[error(
-        "`{file}` from {origin} has {actual} bytes{} but the lock names {expected} bytes: that origin has another file \
-         under this name; give another one (--source-dir DIR, --debian-mirror URL)",
+        "`{file}` from {origin} has {actual} bytes{} but the lock names {expected} bytes",
         if *.more { " or more" } else { "" }
     )]
     Size {
@@ -66,10 +61,7 @@ pub enum SourceError {
         more: bool,
     },
     /// Every origin failed.
-    #[error(
-        "no origin has `{file}` ({digest}):{}\n  download it by hand into a directory and pass --source-dir DIR",
-        Lines(tried)
-    )]
+    #[error("no origin has `{file}` ({digest}):{}", Lines(tried))]
     Unavailable {
         /// The file's name.
         file: String,
@@ -81,7 +73,7 @@ pub enum SourceError {
     /// The network must not be used and the file is not here.
     #[error(
         "`{file}` ({digest}) is neither in the store nor in a --source-dir directory, and --offline forbids to \
-         download it: put it into a directory and pass --source-dir DIR, or run once without --offline{}",
+         download it; it is to be had from:{}",
         Known(origins)
     )]
     Offline {
@@ -99,13 +91,13 @@ pub enum SourceError {
         file: String,
     },
     /// The HTTP client could not be made.
-    #[error("failed to set up the HTTP client{}", Chain(source))]
+    #[error("failed to set up the HTTP client")]
     Client {
         /// What it said.
         source: reqwest::Error,
     },
     /// A proxy's address makes no sense.
-    #[error("proxy `{proxy}` is not an address like http://host:port{}", Chain(source))]
+    #[error("proxy `{proxy}` is not an address like http://host:port")]
     Proxy {
         /// The address as given, without credentials.
         proxy: String,
@@ -113,16 +105,13 @@ pub enum SourceError {
         source: reqwest::Error,
     },
     /// The run was interrupted.
-    #[error("interrupted while fetching `{file}`: what has come is kept, the next run goes on from there")]
+    #[error("interrupted while fetching `{file}`")]
     Stopped {
         /// The file's name.
         file: String,
     },
     /// An assembled root filesystem is not the one that its lock names.
-    #[error(
-        "root filesystem `{name}` was assembled as {actual} but its lock names {expected}: the lock was written by a \
-         dockless that assembles differently, or by hand; write it anew with `dockless lock --update rootfs/{name}`"
-    )]
+    #[error("root filesystem `{name}` was assembled as {actual} but its lock names {expected}")]
     Image {
         /// Its name.
         name: String,
@@ -142,7 +131,7 @@ pub enum SourceError {
         output: String,
     },
     /// A program of apt's said something that we do not understand.
-    #[error("apt's answer for `{package}` lacks {what}: is its package index complete?")]
+    #[error("apt's answer for `{package}` lacks {what}")]
     AptAnswer {
         /// The package.
         package: String,
@@ -150,10 +139,7 @@ pub enum SourceError {
         what: &'static str,
     },
     /// No mirror is known.
-    #[error(
-        "no Debian mirror is known: apt's configuration on this machine names none; pass --debian-mirror URL \
-         (a URL with `dists/` and `pool/` below it)"
-    )]
+    #[error("no Debian mirror is known: apt's configuration on this machine names none")]
     NoMirror,
 }
 
@@ -161,6 +147,60 @@ impl SourceError {
     /// Returns a function for `map_err` that says what was done to which file.
     pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Tells whether what the user gave is wrong, a file, a flag or an address, rather than the machine or the network.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Rootfs(error) => error.is_input(),
+            Self::Digest { .. }
+            | Self::Size { .. }
+            | Self::FileName { .. }
+            | Self::Offline { .. }
+            | Self::Proxy { .. }
+            | Self::Image { .. }
+            | Self::NoMirror => true,
+            Self::Unavailable { tried, .. } => {
+                tried.iter().all(|tried| matches!(tried.reason, Reason::Address | Reason::NoMirror))
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the way out, where one is known.
+    pub fn help(&self) -> Option<String> {
+        const MIRROR: &str = "name a mirror with --debian-mirror URL (it has `dists/` and `pool/` below it)";
+        const BY_HAND: &str = "download it by hand into a directory and name that with --source-dir DIR";
+        let help = match self {
+            Self::Rootfs(error) => return error.help(),
+            Self::Digest { .. } | Self::Size { .. } => {
+                "if that origin is out of date, give another one with --source-dir DIR or --debian-mirror URL; change \
+                 the lock only if you know why the file changed"
+                    .to_owned()
+            }
+            Self::Unavailable { tried, .. } if tried.iter().any(|tried| matches!(tried.reason, Reason::NoMirror)) => {
+                format!("{MIRROR}, or {BY_HAND}")
+            }
+            Self::Unavailable { .. } => {
+                format!("mend the connection (proxies are taken from HTTPS_PROXY), or {BY_HAND}")
+            }
+            Self::Offline { .. } => format!("{BY_HAND}, or run `dockless fetch` once without --offline"),
+            Self::NoMirror => MIRROR.to_owned(),
+            Self::Proxy { .. } => "mend HTTP_PROXY, HTTPS_PROXY or ALL_PROXY in the environment".to_owned(),
+            Self::Stopped { .. } => "run the same command again: what has come is kept".to_owned(),
+            Self::Image { name, .. } => format!(
+                "the lock was written by a dockless that assembles differently, or by hand: write it anew with \
+                 `dockless lock --update rootfs/{name}`"
+            ),
+            Self::Apt { .. } | Self::AptAnswer { .. } => {
+                "the index comes from the first mirror only: name another with --debian-mirror URL".to_owned()
+            }
+            Self::Io { action: "run", .. } => {
+                "resolving needs apt-get and apt-cache: run it on a Debian machine".to_owned()
+            }
+            _ => return None,
+        };
+        Some(help)
     }
 }
 

@@ -30,5 +30,5 @@ pub use apt::{host_mirrors, host_sources};
 pub use error::{Reason, SourceError, Tried};
 pub use fetch::{LARGEST, PARALLEL, fetch, fetch_all};
 pub use lock::{read_rootfs, update_rootfs};
-pub use origin::{Origins, Patience, Pinned, Proxies};
+pub use origin::{Origins, Patience, Pinned, Proxies, Stop};
 pub use rootfs::{Assembled, assemble, reproduce, tag};

@@ -1,9 +1,9 @@
 //! Where a pinned file may come from, as data.
 
+use std::fmt;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -36,8 +36,8 @@ pub struct Origins {
     pub proxies: Proxies,
     /// Timeouts and retries.
     pub patience: Patience,
-    /// Set to end all transfers soon, e.g. by a signal handler.
-    pub stop: Option<Arc<AtomicBool>>,
+    /// Asked often: ends all transfers soon when it says so.
+    pub stop: Stop,
 }
 
 /// Proxies, as the usual variables name them (`curl(1)` ENVIRONMENT).
@@ -66,6 +66,23 @@ pub struct Patience {
     pub connect: Duration,
     /// For the next bytes to come.
     pub idle: Duration,
+}
+
+/// Whether the run is to end; by default it never is.
+#[derive(Clone, Default)]
+pub struct Stop(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl Stop {
+    /// Makes one that `asked` answers for, e.g. `move || cancel.is_cancelled()`.
+    pub fn new(asked: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(asked)))
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Stop(..)" } else { "Stop(never)" })
+    }
 }
 
 impl Default for Patience {
@@ -104,7 +121,7 @@ pub(super) enum Place {
 impl Origins {
     /// Tells whether the caller wants to end.
     pub(super) fn stopped(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+        self.stop.0.as_ref().is_some_and(|asked| asked())
     }
 
     /// Returns where to look for `pinned` after the directories, best first.
