@@ -1,6 +1,9 @@
 //! The promises of dockless, by behaviour, in one binary.
 
 mod architecture;
+mod fetching;
+mod fetching_origins;
+mod fetching_server;
 mod generated;
 mod lowering;
 mod marshalling;

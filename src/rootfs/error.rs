@@ -9,7 +9,7 @@ use crate::oci::Digest;
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
     /// A list or lock is not what its schema says.
-    #[error("{}: {source}", path.display())]
+    #[error("`{}` is not what it should be", path.display())]
     Toml {
         /// The file the text is from.
         path: PathBuf,
@@ -29,10 +29,7 @@ pub enum RootfsError {
         why: &'static str,
     },
     /// List and lock do not belong together.
-    #[error(
-        "the lock of root filesystem `{name}` is not of its list: {why}; write it anew with \
-         `dockless lock --update rootfs/{name}`"
-    )]
+    #[error("the lock of root filesystem `{name}` does not belong to its list: {why}")]
     Stale {
         /// Name of the root filesystem.
         name: String,
@@ -48,7 +45,7 @@ pub enum RootfsError {
         why: String,
     },
     /// A package's archive could not be read or decompressed.
-    #[error("failed to unpack package `{package}`: {source}")]
+    #[error("failed to unpack package `{package}`")]
     Unpack {
         /// The package's file name.
         package: String,
@@ -68,13 +65,13 @@ pub enum RootfsError {
         there: &'static str,
     },
     /// The layer could not be written.
-    #[error("failed to write the layer of a root filesystem: {source}")]
+    #[error("failed to write the layer of a root filesystem")]
     Layer {
         /// What the kernel said.
         source: io::Error,
     },
     /// The image's manifest or config could not be put into words.
-    #[error("failed to describe the image of root filesystem `{name}`: {source}")]
+    #[error("failed to describe the image of root filesystem `{name}`")]
     Describe {
         /// Name of the root filesystem.
         name: String,
@@ -82,11 +79,37 @@ pub enum RootfsError {
         source: oci_spec::OciSpecError,
     },
     /// A manifest in the store is not one that we made.
-    #[error("manifest {digest} in the store is not an image's: {source}")]
+    #[error("manifest {digest} in the store is not an image's")]
     Manifest {
         /// Its digest.
         digest: Digest,
         /// What the image-spec types said.
         source: oci_spec::OciSpecError,
     },
+}
+
+impl RootfsError {
+    /// Tells whether a list or lock is wrong, rather than a package or the machine.
+    pub fn is_input(&self) -> bool {
+        matches!(self, Self::Toml { .. } | Self::Value { .. } | Self::Stale { .. } | Self::Conflict { .. })
+    }
+
+    /// Returns the way out, where one is known.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Stale { name, .. } => Some(format!("write it anew with `dockless lock --update rootfs/{name}`")),
+            Self::Toml { path, .. } | Self::Value { path, .. } => {
+                let name = path.file_stem()?.to_string_lossy();
+                let lock = path.extension().is_some_and(|extension| extension == "lock");
+                lock.then(|| format!("locks are not edited: write it anew with `dockless lock --update rootfs/{name}`"))
+            }
+            Self::Conflict { .. } => {
+                Some("leave one of the packages out of the list, or the path (`remove`)".to_owned())
+            }
+            Self::Layer { source } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or put the store elsewhere with --store DIR".to_owned())
+            }
+            _ => None,
+        }
+    }
 }
