@@ -5,6 +5,7 @@ mod fetching;
 mod fetching_origins;
 mod fetching_server;
 mod generated;
+mod isolation;
 mod lowering;
 mod marshalling;
 mod store;
