@@ -1,1 +1,3 @@
 //! Arguments, environment, terminal and exit codes: the only place that prints.
+
+pub mod progress;
