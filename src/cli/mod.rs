@@ -1,3 +1,4 @@
 //! Arguments, environment, terminal and exit codes: the only place that prints.
 
 pub mod progress;
+pub mod report;
