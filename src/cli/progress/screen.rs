@@ -46,8 +46,10 @@ impl Screen {
             text += REST_OF_SCREEN;
         }
         for line in above.iter().chain(region) {
-            text += line;
+            // Cleared before it is written: a line cleared behind its text stays as long as it was for a terminal that
+            // breaks lines anew.
             text += REST_OF_LINE;
+            text += line;
             text.push('\n');
         }
         text += REST_OF_SCREEN;
@@ -81,7 +83,7 @@ mod tests {
         screen.draw(&[], &lines(&["one", "a line of 18 column"]), size).expect("pages take everything");
         let before = page.text().len();
         screen.draw(&lines(&["done"]), &lines(&["two"]), size).expect("pages take everything");
-        assert_eq!(&page.text()[before..], "\x1b[?2026h\r\x1b[2Adone\x1b[K\ntwo\x1b[K\n\x1b[J\x1b[?2026l");
+        assert_eq!(&page.text()[before..], "\x1b[?2026h\r\x1b[2A\x1b[Kdone\n\x1b[Ktwo\n\x1b[J\x1b[?2026l");
     }
 
     #[test]
