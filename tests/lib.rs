@@ -1,6 +1,7 @@
 //! The promises of dockless, by behaviour, in one binary.
 
 mod architecture;
+mod caching;
 mod fetching;
 mod fetching_origins;
 mod fetching_server;
