@@ -1,5 +1,7 @@
 //! The promises of dockless, by behaviour, in one binary.
 
 mod architecture;
+mod layers;
+mod layers_hostile;
 mod store;
 mod support;
