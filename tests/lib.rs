@@ -7,6 +7,8 @@ mod fetching_origins;
 mod fetching_server;
 mod generated;
 mod isolation;
+mod layers;
+mod layers_hostile;
 mod lowering;
 mod marshalling;
 mod store;
