@@ -212,7 +212,16 @@ pub(crate) struct Fetch {
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Print facts as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Form
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Table)]
+    pub(crate) format: DoctorFormat,
+}
+
+/// Forms of a diagnosis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }

@@ -1,22 +1,24 @@
 //! The commands.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use super::args::{self, Cli, Command, GraphFormat};
+use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
 use super::failure::Failure;
 use super::output::{Output, OutputType};
 use super::progress::{Style, View};
 use super::report::Printed;
-use super::session::Session;
-use super::session::variable;
+use super::session::{Inside, Session, variable};
 use super::{doctor, proof, report, signals};
 use crate::build::{self, BuildError, Corridor};
 use crate::engine::Engine as _;
-use crate::export::{self, ImageOptions};
+use crate::export::{self, ImageOptions, TarballOptions};
+use crate::layer::{Compression, Owner};
 use crate::llb;
 use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
@@ -48,14 +50,14 @@ fn columns() -> usize {
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let session = Session { global: &cli.global };
     match &cli.command {
-        Command::Build(args) => inside(|cancel| watched(&session, |view| build(&session, args, cancel, view))),
-        Command::Release(args) => inside(|cancel| watched(&session, |view| release(&session, args, cancel, view))),
-        Command::Test(args) => inside(|cancel| test(args, &cancel)),
+        Command::Build(args) => inside(|inside| watched(&session, |view| build(&session, args, inside, view))),
+        Command::Release(args) => inside(|inside| watched(&session, |view| release(&session, args, inside, view))),
+        Command::Test(args) => inside(|inside| test(args, &inside.cancel)),
         Command::Graph(args) => graph(&session, args),
-        Command::Solve(args) => inside(|cancel| watched(&session, |view| solve(&session, args, cancel, view))),
+        Command::Solve(args) => inside(|inside| watched(&session, |view| solve(&session, args, inside, view))),
         Command::Lock(args) => watched(&session, |view| lock(&session, args, view)),
         Command::Fetch(args) => watched(&session, |view| fetch(&session, args, view)),
-        Command::Doctor(args) => doctor(&session, args.json),
+        Command::Doctor(args) => doctor(&session, args.format),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "dockless", &mut script);
@@ -72,11 +74,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
 }
 
 /// Runs `act` in the command's own user namespace, where files may belong to all ids the user has.
-fn inside(act: impl FnOnce(Cancel) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
-    sandbox::enter()?;
+fn inside(act: impl FnOnce(Inside) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
+    let entered = sandbox::enter()?;
     let cancel = Cancel::new()?;
     signals::cancel_on_signals(&cancel)?;
-    act(cancel)
+    act(Inside { cancel, single_id: entered.single_id() })
 }
 
 /// Runs `act` under a view and takes the view away before anything else is said.
@@ -97,7 +99,7 @@ fn requests(names: &[String]) -> Result<Vec<Request>, Failure> {
     names.iter().map(|name| Ok(name.parse::<Request>()?)).collect()
 }
 
-fn build(session: &Session<'_>, args: &args::Build, cancel: Cancel, view: &View) -> Result<ExitCode, Failure> {
+fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
     let project = session.project()?;
     let requests = requests(&args.recipes)?;
     if args.output.is_some() && args.arch.len() > 1 {
@@ -105,7 +107,7 @@ fn build(session: &Session<'_>, args: &args::Build, cancel: Cancel, view: &View)
             message: "one output cannot take several architectures: build them one by one".to_owned(),
         });
     }
-    let engine = session.engine(cancel)?;
+    let engine = session.engine(inside)?;
     let epoch = session.epoch(&project);
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
     for arch in &args.arch {
@@ -113,7 +115,7 @@ fn build(session: &Session<'_>, args: &args::Build, cancel: Cancel, view: &View)
         let tree = built.solved.snapshot;
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
         if let Some(output) = &args.output {
-            write(output, &tree.path(), *arch, epoch, session.jobs().get())?;
+            write(output, &tree.path(), *arch, epoch, session.jobs())?;
             println(&output.dest.display().to_string())?;
         } else {
             println(&tree.path().display().to_string())?;
@@ -122,19 +124,48 @@ fn build(session: &Session<'_>, args: &args::Build, cancel: Cancel, view: &View)
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(output: &Output, tree: &Path, arch: Arch, epoch: u64, jobs: usize) -> Result<(), Failure> {
-    let image = ImageOptions::new(arch, epoch);
+fn write(output: &Output, tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> Result<(), Failure> {
+    let dest = &output.dest;
+    let image = || image(tree, arch, epoch, jobs);
     match output.kind {
-        OutputType::Tar => export::tar(tree, &output.dest, epoch, jobs)?,
-        OutputType::Dir => export::dir(tree, &output.dest)?,
-        OutputType::Oci => export::oci_layout(tree, &output.dest, &image, jobs)?,
-        OutputType::OciArchive => export::oci_archive(tree, &output.dest, &image, jobs)?,
-        OutputType::DockerArchive => export::docker_archive(tree, &output.dest, &image)?,
-    }
+        OutputType::Tar => {
+            let gzip = dest.extension().is_some_and(|ending| ending == "gz" || ending == "tgz");
+            let compression = if gzip { Compression::Gzip { level: 9 } } else { Compression::None };
+            export::tarball(tree, &TarballOptions { epoch, prefix: PathBuf::new(), compression, jobs }, dest)?
+        }
+        OutputType::Dir => export::directory(tree, epoch, dest)?,
+        OutputType::Oci => export::oci_layout(tree, &image(), dest)?,
+        OutputType::OciArchive => export::oci_archive(tree, &image(), dest)?,
+        OutputType::DockerArchive => export::docker_archive(tree, &image(), dest)?,
+    };
     Ok(())
 }
 
-fn release(session: &Session<'_>, args: &args::Release, cancel: Cancel, view: &View) -> Result<ExitCode, Failure> {
+/// An image that starts Python, where the tree is one.
+fn image(tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> ImageOptions {
+    let python = tree.join("opt/python/bin/python3").symlink_metadata().is_ok();
+    let (entrypoint, path) = if python {
+        (vec!["/opt/python/bin/python3".to_owned()], "/opt/python/bin:/usr/local/bin:/usr/bin:/bin")
+    } else {
+        (Vec::new(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    };
+    ImageOptions {
+        arch,
+        epoch,
+        owner: Owner::Root,
+        name: None,
+        entrypoint,
+        command: Vec::new(),
+        env: vec![format!("PATH={path}")],
+        working_directory: String::new(),
+        labels: BTreeMap::new(),
+        created_by: "dockless".to_owned(),
+        compression: Compression::Gzip { level: 6 },
+        jobs,
+    }
+}
+
+fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
     let project = session.project()?;
     let matrix = &project.recipes.matrix;
     let versions = if args.versions.is_empty() { &matrix.versions } else { &args.versions };
@@ -143,7 +174,7 @@ fn release(session: &Session<'_>, args: &args::Release, cancel: Cancel, view: &V
         .iter()
         .flat_map(|version| architectures.iter().map(|arch| Variant { version: version.clone(), arch: *arch }))
         .collect();
-    let engine = session.engine(cancel)?;
+    let engine = session.engine(inside)?;
     let epoch = session.epoch(&project);
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
     // Wrong versions are found before the first of many minutes is spent.
@@ -152,7 +183,7 @@ fn release(session: &Session<'_>, args: &args::Release, cancel: Cancel, view: &V
     }
     for variant in &variants {
         let built = corridor.build(&[python(variant)], variant.arch, view)?;
-        let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs().get())?;
+        let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs())?;
         let name = matrix.artifact(&variant.version, variant.arch);
         proof::prove_once(&engine.store, &artifact, &name, &engine.cancel, view)?;
         let path = artifact.publish(&args.dist, &name)?;
@@ -191,7 +222,7 @@ fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
-fn solve(session: &Session<'_>, args: &args::Solve, cancel: Cancel, view: &View) -> Result<ExitCode, Failure> {
+fn solve(session: &Session<'_>, args: &args::Solve, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().take(LARGEST_DEFINITION + 1).read_to_end(&mut bytes);
     read.map_err(|source| Failure::Io { action: "read", path: "standard input".into(), source })?;
@@ -199,12 +230,12 @@ fn solve(session: &Session<'_>, args: &args::Solve, cancel: Cancel, view: &View)
         return Err(Failure::Usage { message: "the definition is larger than 64 MiB".to_owned() });
     }
     let graph = llb::Graph::from_bytes(&bytes).map_err(SolveError::from).map_err(BuildError::from)?;
-    let engine = session.engine(cancel)?;
+    let engine = session.engine(inside)?;
     let inputs = Inputs { directories: args.local.iter().cloned().collect(), ..Inputs::default() };
     let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
     if let Some(output) = &args.output {
         let epoch = session.global.epoch.unwrap_or(0);
-        write(output, &solved.snapshot.path(), Arch::X86_64, epoch, session.jobs().get())?;
+        write(output, &solved.snapshot.path(), Arch::X86_64, epoch, session.jobs())?;
         return println(&output.dest.display().to_string()).map(|()| ExitCode::SUCCESS);
     }
     println(&solved.snapshot.path().display().to_string()).map(|()| ExitCode::SUCCESS)
@@ -254,11 +285,11 @@ fn fetch(session: &Session<'_>, args: &args::Fetch, view: &View) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-fn doctor(session: &Session<'_>, json: bool) -> Result<ExitCode, Failure> {
+fn doctor(session: &Session<'_>, format: DoctorFormat) -> Result<ExitCode, Failure> {
     let style = Style::of(variable);
     let findings = doctor::diagnose(&doctor::gather(session.surroundings(style.live)?));
-    if json {
-        println(&doctor::json(&findings))?;
+    if format == DoctorFormat::Json {
+        print(doctor::json(&findings).as_bytes())?;
     } else {
         println(doctor::table(&findings, style, None).trim_end())?;
     }

@@ -28,6 +28,15 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
+/// What a command knows once it is in its own user namespace.
+#[derive(Debug)]
+pub(super) struct Inside {
+    /// Stops everything.
+    pub(super) cancel: Cancel,
+    /// Files can belong to one user only.
+    pub(super) single_id: bool,
+}
+
 /// Options and defaults, resolved once.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
@@ -96,9 +105,9 @@ impl Session<'_> {
     }
 
     /// Returns the engine over the store.
-    pub(super) fn engine(&self, cancel: Cancel) -> Result<Embedded, Failure> {
+    pub(super) fn engine(&self, Inside { cancel, single_id }: Inside) -> Result<Embedded, Failure> {
         let store = self.store()?;
-        let snapshots = Snapshots::open(&store)?;
+        let snapshots = Snapshots::open(&store, single_id)?;
         let jobs =
             Jobs::new(self.jobs()).map_err(crate::solver::SolveError::from).map_err(crate::build::BuildError::from)?;
         Ok(Embedded { store, snapshots, origins: self.origins()?, jobs, cancel, ignore_cache: self.global.no_cache })

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::export::{self, ExportError};
+use crate::layer::{self, Compression, Compressor, LayerError, Owner, PackOptions};
 use crate::oci::{Arch, Digest};
 use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
@@ -34,9 +35,9 @@ pub struct Artifact {
 /// Why a variant is not in `dist/`.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    /// The tarball could not be made.
+    /// The tree could not be packed.
     #[error(transparent)]
-    Export(#[from] ExportError),
+    Layer(#[from] LayerError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,6 +59,9 @@ const RECORDS: &str = "tarballs";
 /// Changed when the same tree would give other bytes: packing order, compression, level.
 const FORMAT: u32 = 1;
 
+/// Downloaded far more often than made: as small as gzip gets.
+const LEVEL: u32 = 9;
+
 #[derive(Serialize, Deserialize)]
 struct Record {
     digest: Digest,
@@ -68,7 +72,7 @@ struct Record {
 ///
 /// `epoch` is the time of every entry in seconds since 1970; `jobs` threads compress, to the same bytes whatever their
 /// number.
-pub fn package(store: &Store, tree: &Snapshot, epoch: u64, jobs: usize) -> Result<Artifact, ReleaseError> {
+pub fn package(store: &Store, tree: &Snapshot, epoch: u64, jobs: NonZeroUsize) -> Result<Artifact, ReleaseError> {
     let key = format!("{}-{epoch}-{FORMAT}", tree.digest().hex());
     if let Some(bytes) = store.get_record(RECORDS, &key)?
         && let Ok(record) = serde_json::from_slice::<Record>(&bytes)
@@ -76,9 +80,12 @@ pub fn package(store: &Store, tree: &Snapshot, epoch: u64, jobs: usize) -> Resul
     {
         return Ok(Artifact { digest: record.digest, size: record.size, blob: store.path(&record.digest) });
     }
-    let mut writer = store.writer()?;
-    export::tarball(&tree.path(), epoch, jobs, &mut writer)?;
-    let stored = writer.commit()?;
+    let failed = |action| move |source| ReleaseError::Io { action, path: store.root().to_owned(), source };
+    let level = Compression::Gzip { level: LEVEL };
+    let mut tar = Compressor::new(store.writer()?, level, jobs).map_err(failed("compress into"))?;
+    let options = PackOptions { epoch, owner: Owner::Root, prefix: PathBuf::new() };
+    layer::pack(&tree.path(), &options, &mut tar)?;
+    let stored = tar.finish().map_err(failed("compress into"))?.commit()?;
     let record = Record { digest: stored.digest, size: stored.size };
     store.put_record(RECORDS, &key, &serde_json::to_vec(&record).expect("a record is JSON"))?;
     Ok(Artifact { digest: stored.digest, size: stored.size, blob: store.path(&stored.digest) })

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::archive::{self, Findings};
-use crate::layer::{self, LayerError};
+use crate::layer::{self, LayerError, UnpackOptions};
 use crate::oci::{Arch, Digest, Hasher};
 use crate::sandbox::{self, Cancel, Mount, Network, SandboxError, Step, StepMount};
 
@@ -102,7 +102,8 @@ pub fn prove(path: &Path, cancel: &Cancel) -> Result<Proof, ProofError> {
     let digest = hash(path)?;
     let start = Instant::now();
     let unreadable = |source| ProofError::Archive { path: path.to_owned(), source };
-    let findings = archive::inspect(layer::decompress(open(path)?).map_err(unreadable)?).map_err(unreadable)?;
+    let tar = layer::decompress(open(path)?, &layer::Limits::default()).map_err(unreadable)?;
+    let findings = archive::inspect(tar).map_err(unreadable)?;
     let mut rows = static_rows(&findings, start.elapsed());
     rows.extend(checksum_row(path, &digest));
     let Some(arch) = findings.arch else {
@@ -134,10 +135,9 @@ impl Roots {
         let roots = Self { root: room.join("root"), empty: room.join("empty"), moved: room.join("moved") };
         for directory in [&roots.root, &roots.empty, &roots.moved] {
             fs::create_dir_all(directory).map_err(|source| io_error("create directory", directory, source))?;
-            let limits = layer::UnpackOptions::default();
-            let tar = layer::decompress(open(tarball)?)
-                .map_err(|source| ProofError::Archive { path: tarball.to_owned(), source })?;
-            layer::unpack(tar, directory, &limits)
+            // A tarball for tar(1): `.wh.` means nothing in it, and all of it may be ours.
+            let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
+            layer::unpack(open(tarball)?, directory, &options)
                 .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
         }
         let (from, to) = (roots.moved.join("opt/python"), roots.moved.join("python"));

@@ -19,6 +19,7 @@ use crate::store::Store;
 pub struct Snapshots {
     store: Store,
     root: PathBuf,
+    single_id: bool,
 }
 
 /// A tree that never changes.
@@ -58,9 +59,9 @@ impl Snapshot {
 }
 
 impl Snapshots {
-    /// Opens the snapshots of `store`.
-    pub fn open(store: &Store) -> Result<Self, SnapshotError> {
-        Ok(Self { root: store.room("snapshots")?, store: store.clone() })
+    /// Opens the snapshots of `store`; with `single_id` owners that this process cannot give are left out on disk.
+    pub fn open(store: &Store, single_id: bool) -> Result<Self, SnapshotError> {
+        Ok(Self { root: store.room("snapshots")?, store: store.clone(), single_id })
     }
 
     pub(super) fn directory(&self, id: &str) -> PathBuf {
@@ -97,10 +98,8 @@ impl Snapshots {
     pub fn import(&self, id: &Digest, layers: &[Digest]) -> Result<Snapshot, SnapshotError> {
         let active = self.prepare()?;
         for digest in layers {
-            let blob = self.store.read(digest)?;
-            let path = self.store.path(digest);
-            let tar = layer::decompress(blob).map_err(SnapshotError::io("read", &path))?;
-            layer::unpack(tar, &active.path(), &layer::UnpackOptions::default())?;
+            let options = layer::UnpackOptions { single_id: self.single_id, ..layer::UnpackOptions::default() };
+            layer::unpack(self.store.read(digest)?, &active.path(), &options)?;
         }
         active.commit_as(&id.hex(), id)
     }
