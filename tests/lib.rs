@@ -1,6 +1,7 @@
 //! The promises of dockless, by behaviour, in one binary.
 
 mod architecture;
+mod exports;
 mod layers;
 mod layers_hostile;
 mod store;
