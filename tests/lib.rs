@@ -2,6 +2,7 @@
 
 mod architecture;
 mod caching;
+mod exports;
 mod fetching;
 mod fetching_origins;
 mod fetching_server;
