@@ -2,4 +2,7 @@
 
 mod architecture;
 mod isolation;
+mod layers;
+mod layers_hostile;
+mod store;
 mod support;

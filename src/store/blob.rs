@@ -1,0 +1,101 @@
+//! Blobs on their way in.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+
+use super::error::StoreError;
+use super::layout::Inner;
+use crate::oci::{Digest, Hasher};
+
+/// A blob that is in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A blob in the making: hashed while it is written, published by `commit`; dropped, it leaves nothing.
+///
+/// It does not buffer: write in large pieces.
+#[derive(Debug)]
+pub struct BlobWriter {
+    file: NamedTempFile,
+    hasher: Hasher,
+    store: Arc<Inner>,
+}
+
+impl BlobWriter {
+    pub(super) fn new(store: Arc<Inner>) -> Result<Self, StoreError> {
+        let file = store.run.file()?;
+        Ok(Self { file, hasher: Hasher::default(), store })
+    }
+
+    /// Returns the number of bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.hasher.size()
+    }
+
+    /// Publishes the bytes under whatever digest they have.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn commit(self) -> Result<Stored, StoreError> {
+        let Self { file, hasher, store } = self;
+        let size = hasher.size();
+        let stored = Stored { digest: hasher.finish(), size };
+        let target = store.blobs.join(stored.digest.hex());
+        // The same size under the same name is the same blob: names are only ever given to verified bytes. Another
+        // size is damage from outside and is replaced.
+        if fs::symlink_metadata(&target).is_ok_and(|there| there.is_file() && there.len() == size) {
+            return Ok(stored);
+        }
+        let temporary = file.path().to_owned();
+        file.as_file()
+            .set_permissions(Permissions::from_mode(0o444))
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(StoreError::io("write", &temporary))?;
+        file.persist(&target).map_err(|error| StoreError::Io {
+            action: "publish",
+            path: target.clone(),
+            source: error.error,
+        })?;
+        sync_directory(&store.blobs)?;
+        Ok(stored)
+    }
+
+    /// Publishes the bytes if their digest is `expected`.
+    ///
+    /// # Errors
+    /// `Mismatch`, and then nothing is stored; `Io`.
+    pub fn commit_as(self, expected: &Digest) -> Result<Stored, StoreError> {
+        let actual = self.hasher.clone().finish();
+        if actual != *expected {
+            return Err(StoreError::Mismatch { expected: *expected, actual, size: self.size() });
+        }
+        self.commit()
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.as_file_mut().write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes the names in a directory outlive a power failure.
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(StoreError::io("sync", path))
+}

@@ -1,0 +1,95 @@
+//! Small files that are replaced whole: cache records, metadata.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use super::error::StoreError;
+use super::layout::Store;
+use super::run::Run;
+
+impl Store {
+    /// Writes `<room>/<key>` so that every reader sees the old bytes or the new ones.
+    ///
+    /// # Errors
+    /// `Name` where `room` or `key` cannot be file names, `Io`.
+    pub fn put_record(&self, room: &str, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        check_name(key)?;
+        publish(&self.inner.run, &self.room(room)?.join(key), bytes)
+    }
+
+    /// Reads `<room>/<key>`; `None` where there is no such record.
+    ///
+    /// # Errors
+    /// `Name`, `Io`.
+    pub fn get_record(&self, room: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        room.split('/').chain([key]).try_for_each(check_name)?;
+        let path = self.root().join(room).join(key);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::Io { action: "read", path, source }),
+        }
+    }
+
+    /// Removes `<room>/<key>`; fine where there is no such record.
+    ///
+    /// # Errors
+    /// `Name`, `Io`.
+    pub fn remove_record(&self, room: &str, key: &str) -> Result<(), StoreError> {
+        room.split('/').chain([key]).try_for_each(check_name)?;
+        let path = self.root().join(room).join(key);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(StoreError::Io { action: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the keys of all records in a room, sorted.
+    ///
+    /// # Errors
+    /// `Name`, `Io`.
+    pub fn records(&self, room: &str) -> Result<Vec<String>, StoreError> {
+        let path = self.room(room)?;
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(&path).map_err(StoreError::io("list", &path))? {
+            let entry = entry.map_err(StoreError::io("list", &path))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_file())
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                keys.push(name);
+            }
+        }
+        keys.sort();
+        Ok(keys)
+    }
+}
+
+/// Writes a file through the run's own corner of `tmp/`, synced before it gets its name.
+pub(super) fn publish(run: &Run, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut file = run.file()?;
+    let temporary = file.path().to_owned();
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().set_permissions(fs::Permissions::from_mode(0o644)))
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(StoreError::io("write", &temporary))?;
+    file.persist(path).map_err(|error| StoreError::Io {
+        action: "publish",
+        path: path.to_owned(),
+        source: error.error,
+    })?;
+    Ok(())
+}
+
+/// Accepts one plain file name.
+pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@+=-".contains(&byte);
+    if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(plain) {
+        return Err(StoreError::Name { name: name.to_owned() });
+    }
+    Ok(())
+}
