@@ -5,8 +5,10 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::progress::bytes;
+use crate::sandbox::Trials;
+use crate::sys::{CgroupVersion, Facts as Machine};
 
-use super::facts::{Disk, Facts, Machine, Memory, MirrorAnswer, Namespaces};
+use super::facts::{Disk, Facts, Memory, MirrorAnswer};
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,13 +50,14 @@ const MEMORY: u64 = 1_500_000_000;
 
 /// Judges all facts, the most decisive first.
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
-    let works = matches!(facts.namespaces, Namespaces::Work { .. });
+    let works = facts.trials.as_ref().is_ok_and(Trials::can_run);
     let mut findings = vec![kernel(&facts.machine.kernel), namespaces(facts)];
     findings.extend(switches(&facts.machine, works));
     findings.extend([
-        overlay(&facts.namespaces),
+        overlay(facts.trials.as_ref().ok()),
         id_range(&facts.machine),
-        cgroup(facts.cgroup.as_deref()),
+        thirty_two_bits(&facts.thirty_two_bits),
+        cgroup(facts.machine.cgroups, facts.cgroup.as_deref()),
         disk(&facts.disk),
         memory(facts.memory),
         finding("processors", State::Ok, facts.cores.to_string()),
@@ -111,10 +114,14 @@ fn kernel(release: &str) -> Finding {
 
 fn namespaces(facts: &Facts) -> Finding {
     const NAME: &str = "user namespaces";
-    let Namespaces::Refused { reason } = &facts.namespaces else {
-        return finding(NAME, State::Ok, "a step gets its own, tried").needed();
+    let trials = match &facts.trials {
+        Ok(trials) => trials,
+        Err(reason) => return finding(NAME, State::Missing, format!("could not be tried: {reason}")).needed(),
     };
-    let missing = finding(NAME, State::Missing, format!("refused: {reason}")).needed();
+    let Some(reason) = &trials.namespaces else {
+        return inside(NAME, trials);
+    };
+    let missing = finding(NAME, State::Missing, reason.clone()).needed();
     let machine = &facts.machine;
     if switches(machine, false).iter().any(|switch| switch.state == State::Missing) {
         // The switch that is off has its own row and its own command.
@@ -131,6 +138,16 @@ fn namespaces(facts: &Facts) -> Finding {
             .mend("in Kubernetes: set `securityContext.seccompProfile.type: Unconfined`");
     }
     missing.mend("a security module forbids them; ask `dmesg` and whoever looks after this machine")
+}
+
+/// Judges what a step mounts in namespaces that it has got.
+fn inside(name: &'static str, trials: &Trials) -> Finding {
+    match trials.tmpfs.as_ref().or(trials.proc.as_ref()) {
+        None => finding(name, State::Ok, "a step gets its own, tried").needed(),
+        Some(reason) => finding(name, State::Missing, reason.clone()).needed().mend(
+            "in a container: start it with `--security-opt systempaths=unconfined --security-opt apparmor=unconfined`",
+        ),
+    }
 }
 
 /// An AppArmor profile that lets this program make user namespaces, as one command.
@@ -187,13 +204,16 @@ fn sysctl(setting: &str) -> String {
     format!("echo {setting} | sudo tee /etc/sysctl.d/60-dockless.conf && sudo sysctl -p /etc/sysctl.d/60-dockless.conf")
 }
 
-fn overlay(namespaces: &Namespaces) -> Finding {
-    match namespaces {
-        Namespaces::Work { overlay: true } => finding("overlay", State::Ok, "mounts in a user namespace, tried"),
-        Namespaces::Work { overlay: false } => {
-            finding("overlay", State::Degraded, "does not mount in a user namespace: every step copies its root")
+fn overlay(trials: Option<&Trials>) -> Finding {
+    const NAME: &str = "overlay";
+    match trials {
+        Some(Trials { namespaces: None, overlay: None, .. }) => {
+            finding(NAME, State::Ok, "mounts in a user namespace, tried")
         }
-        Namespaces::Refused { .. } => finding("overlay", State::Degraded, "not tried without user namespaces"),
+        Some(Trials { namespaces: None, overlay: Some(reason), .. }) => {
+            finding(NAME, State::Degraded, format!("{reason}: every step copies its root"))
+        }
+        _ => finding(NAME, State::Degraded, "not tried without user namespaces"),
     }
 }
 
@@ -220,13 +240,25 @@ fn id_range(machine: &Machine) -> Finding {
     }
 }
 
-fn cgroup(own: Option<&Path>) -> Finding {
-    // Nothing depends on it, so its absence is no fault.
-    let detail = own.map_or_else(
-        || "none of our own: limits of steps are the machine's".to_owned(),
-        |path| format!("delegated: {}", path.display()),
-    );
-    finding("control group", State::Ok, detail)
+fn thirty_two_bits(executed: &Result<(), String>) -> Finding {
+    const NAME: &str = "32-bit programs";
+    match executed {
+        Ok(()) => finding(NAME, State::Ok, "run, tried"),
+        Err(reason) => finding(NAME, State::Degraded, format!("do not run ({reason}): nothing can be built for x86"))
+            .mend("boot a kernel with CONFIG_IA32_EMULATION, without `ia32_emulation=false`"),
+    }
+}
+
+fn cgroup(version: CgroupVersion, own: Option<&Path>) -> Finding {
+    let version = match version {
+        CgroupVersion::Absent => "none",
+        CgroupVersion::V1 => "version 1",
+        CgroupVersion::Hybrid => "versions 1 and 2",
+        CgroupVersion::V2 => "version 2",
+    };
+    // Nothing depends on a group of our own, so its absence is no fault.
+    let own = own.map_or_else(|| "no group of our own, none needed".to_owned(), |path| path.display().to_string());
+    finding("control groups", State::Ok, format!("{version}; {own}"))
 }
 
 fn disk(disk: &Result<Disk, String>) -> Finding {
@@ -307,6 +339,7 @@ mod tests {
             machine: Machine {
                 kernel: "6.1.0-18-amd64".to_owned(),
                 uid: 1000,
+                gid: 1000,
                 user: Some("ada".to_owned()),
                 max_user_namespaces: Some(63_000),
                 unprivileged_userns_clone: Some(true),
@@ -315,9 +348,12 @@ mod tests {
                 newgidmap: Some(PathBuf::from("/usr/bin/newgidmap")),
                 subuid: Some((100_000, 65_536)),
                 subgid: Some((100_000, 65_536)),
+                cgroups: CgroupVersion::V2,
+                overlay_listed: true,
                 seccomp_filtered: false,
             },
-            namespaces: Namespaces::Work { overlay: true },
+            trials: Ok(Trials::default()),
+            thirty_two_bits: Ok(()),
             cgroup: None,
             disk: Ok(Disk { store: PathBuf::from("/home/ada/store"), free: 80_000_000_000, writable: true }),
             memory: Some(Memory { total: 8_000_000_000, available: 4_000_000_000 }),
@@ -330,7 +366,7 @@ mod tests {
     }
 
     fn refused() -> Facts {
-        Facts { namespaces: Namespaces::Refused { reason: "Operation not permitted".to_owned() }, ..good() }
+        Facts { trials: Ok(Trials { namespaces: Some("not permitted".to_owned()), ..Trials::default() }), ..good() }
     }
 
     /// Commands of everything that is not as it should be.
@@ -384,19 +420,28 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_cannot_be_tried_cannot_build() {
+        let trials = [Err("gone".to_owned()), Ok(Trials { proc: Some("masked".to_owned()), ..Trials::default() })];
+        for trials in trials {
+            assert!(!can_build(&diagnose(&Facts { trials, ..good() })));
+        }
+    }
+
+    #[test]
     fn comforts_that_are_missing_do_not_stop_a_build() {
         let mut facts = good();
         (facts.machine.newuidmap, facts.machine.subuid) = (None, None);
-        facts.namespaces = Namespaces::Work { overlay: false };
+        facts.trials = Ok(Trials { overlay: Some("no device".to_owned()), ..Trials::default() });
         facts.memory = Some(Memory { total: 1_000_000_000, available: 500_000_000 });
         facts.mirror = None;
+        facts.thirty_two_bits = Err("exec format error".to_owned());
         let findings = diagnose(&facts);
         assert!(can_build(&findings));
         assert!(
             mends(&facts)
                 .contains(&"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ada".to_owned())
         );
-        assert_eq!(findings.iter().filter(|finding| finding.state == State::Degraded).count(), 4);
+        assert_eq!(findings.iter().filter(|finding| finding.state == State::Degraded).count(), 5);
     }
 
     #[test]

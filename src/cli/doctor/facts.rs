@@ -3,47 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Facts that decide how a step can run here. `None`: the kernel has no such switch, or nobody may read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// `uname -r`.
-    pub kernel: String,
-    /// The effective user id of this process.
-    pub uid: u32,
-    /// The user's name, where it has one.
-    pub user: Option<String>,
-    /// Most user namespaces (`user.max_user_namespaces`); 0 forbids them.
-    pub max_user_namespaces: Option<u64>,
-    /// Debian's switch `kernel.unprivileged_userns_clone`.
-    pub unprivileged_userns_clone: Option<bool>,
-    /// Ubuntu's switch `kernel.apparmor_restrict_unprivileged_userns`.
-    pub apparmor_restricts: Option<bool>,
-    /// `newuidmap`.
-    pub newuidmap: Option<PathBuf>,
-    /// `newgidmap`.
-    pub newgidmap: Option<PathBuf>,
-    /// First id and number of ids granted in `/etc/subuid`.
-    pub subuid: Option<(u32, u32)>,
-    /// First id and number of ids granted in `/etc/subgid`.
-    pub subgid: Option<(u32, u32)>,
-    /// A seccomp filter is at work on this process, as in most containers.
-    pub seccomp_filtered: bool,
-}
-
-/// What came of trying namespaces for real.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Namespaces {
-    /// A step can have its own.
-    Work {
-        /// Whether a file system made of layers can be mounted there; copies are made otherwise.
-        overlay: bool,
-    },
-    /// The kernel refused.
-    Refused {
-        /// What it said, e.g. `unshare: Operation not permitted`.
-        reason: String,
-    },
-}
+use crate::sandbox::Trials;
+use crate::sys;
 
 /// The file system of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,9 +39,11 @@ pub enum MirrorAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Kernel, user, switches.
-    pub machine: Machine,
-    /// Namespaces, tried.
-    pub namespaces: Namespaces,
+    pub machine: sys::Facts,
+    /// What came of trying to set a step up, or why it could not even be tried.
+    pub trials: Result<Trials, String>,
+    /// What came of executing a program of 32-bit x86.
+    pub thirty_two_bits: Result<(), String>,
     /// Control groups of which this process may make children; `None` where there are none.
     pub cgroup: Option<PathBuf>,
     /// The store's file system, or why it could not be looked at.

@@ -1,63 +1,91 @@
 //! Finding facts out.
 
-use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::facts::{Disk, Facts, Machine, Memory, Namespaces};
-use super::mirror;
+use crate::sandbox::probe;
+use crate::source::{Proxies, host_mirrors};
+use crate::sys;
+
+use super::facts::{Disk, Facts, Memory, MirrorAnswer};
+use super::{i386, mirror};
 
 /// What the command knows already and a doctor must not find out in its own way.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
+#[derive(Clone)]
+pub struct Surroundings<'a> {
     /// Where the store is or will be.
-    pub store: PathBuf,
-    /// Debian mirrors in the order in which a fetch asks them.
-    pub mirrors: Vec<String>,
-    /// The environment.
-    pub environment: BTreeMap<String, String>,
+    pub store: &'a Path,
+    /// Debian mirrors named on the command line, best first; empty: apt's configuration is asked.
+    pub mirrors: &'a [String],
+    /// A variable of the environment.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// Whether standard error has a live view.
     pub live: bool,
-    /// What came of trying namespaces.
-    pub namespaces: Namespaces,
-    /// Kernel, user, switches.
-    pub machine: Machine,
 }
 
-/// Variables that lead fetches another way.
-const PROXIES: [&str; 8] =
-    ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("store", &self.store).finish_non_exhaustive()
+    }
+}
 
 /// Finds everything out; takes some seconds where the mirror does not answer.
-pub fn gather(surroundings: Surroundings) -> Facts {
-    let Surroundings { store, mirrors, environment, live, namespaces, machine } = surroundings;
-    let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-    let proxies: Vec<(String, String)> = PROXIES
-        .into_iter()
-        .filter_map(|name| set(name).map(|value| (name.to_owned(), without_password(value))))
-        .collect();
-    let mirror = mirrors.into_iter().next().map(|url| {
-        let names =
-            if url.starts_with("https:") { ["https_proxy", "HTTPS_PROXY"] } else { ["http_proxy", "HTTP_PROXY"] };
-        let proxy = names.into_iter().chain(["all_proxy", "ALL_PROXY"]).find_map(set);
-        let excepted = ["no_proxy", "NO_PROXY"].into_iter().find_map(set);
-        let proxy = proxy.filter(|_| !excepted.is_some_and(|hosts| is_excepted(&url, hosts)));
-        let answer = mirror::ask(&url, proxy.map(String::as_str));
-        (without_password(&url), answer)
-    });
+pub fn gather(surroundings: &Surroundings<'_>) -> Facts {
+    let proxies = Proxies::from_variables(surroundings.environment);
+    let place = existing(surroundings.store);
+    // Trials want a directory to write to; a fault of the store's disk has a row of its own.
+    let trial = place.filter(|place| is_writable(place)).map_or_else(std::env::temp_dir, Path::to_owned);
     Facts {
-        machine,
-        namespaces,
+        machine: sys::facts(),
+        trials: probe(&trial).map(|probe| probe.trials).map_err(|error| words(&error)),
+        thirty_two_bits: i386::execute(&trial).map_err(|error| error.to_string()),
         cgroup: cgroup(),
-        disk: disk(&store),
+        disk: disk(surroundings.store, place),
         memory: fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text)),
         cores: thread::available_parallelism().map_or(1, usize::from),
-        mirror,
-        proxies,
-        terminal: live.then(columns),
+        mirror: mirror(surroundings.mirrors, &proxies),
+        proxies: shown(&proxies),
+        terminal: surroundings.live.then(columns),
         program: std::env::current_exe().ok(),
     }
+}
+
+/// An error with its sources in one line.
+fn words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}
+
+/// Asks the first mirror; `None` where there is none.
+fn mirror(named: &[String], proxies: &Proxies) -> Option<(String, MirrorAnswer)> {
+    let url = match named.first() {
+        Some(url) => url.clone(),
+        None => match host_mirrors(Path::new("/")) {
+            Ok(mirrors) => mirrors.into_iter().next()?,
+            Err(error) => return Some(("apt's configuration".to_owned(), MirrorAnswer::Failed(words(&error)))),
+        },
+    };
+    let own = if url.starts_with("https:") { &proxies.https } else { &proxies.http };
+    let proxy = own.as_ref().or(proxies.all.as_ref());
+    let proxy = proxy.filter(|_| !proxies.except.as_deref().is_some_and(|hosts| is_excepted(&url, hosts)));
+    let answer = mirror::ask(&url, proxy.map(String::as_str));
+    Some((without_password(&url), answer))
+}
+
+fn shown(proxies: &Proxies) -> Vec<(String, String)> {
+    let Proxies { http, https, all, except } = proxies;
+    [("http_proxy", http), ("https_proxy", https), ("all_proxy", all), ("no_proxy", except)]
+        .into_iter()
+        .filter_map(|(name, value)| value.as_deref().map(|value| (name.to_owned(), without_password(value))))
+        .collect()
 }
 
 fn columns() -> u16 {
@@ -94,15 +122,23 @@ fn memory(text: &str) -> Option<Memory> {
     Some(Memory { total: field("MemTotal")?, available: field("MemAvailable")? })
 }
 
-/// Looks at the file system of the nearest directory above the store that exists.
-fn disk(store: &Path) -> Result<Disk, String> {
-    let existing = store.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
-    let Some(existing) = existing.into_iter().find(|path| path.exists()) else {
-        return Err(format!("`{}` is nowhere", store.display()));
-    };
+/// Returns the nearest directory above the store, or the store itself, that exists.
+fn existing(store: &Path) -> Option<&Path> {
+    store
+        .ancestors()
+        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path })
+        .find(|path| path.exists())
+}
+
+fn is_writable(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+fn disk(store: &Path, existing: Option<&Path>) -> Result<Disk, String> {
+    let existing = existing.ok_or_else(|| format!("`{}` is nowhere", store.display()))?;
     let told = rustix::fs::statvfs(existing).map_err(|error| format!("`{}`: {error}", existing.display()))?;
-    let writable = rustix::fs::access(existing, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok();
-    Ok(Disk { store: store.to_owned(), free: told.f_bavail.saturating_mul(told.f_frsize), writable })
+    let free = told.f_bavail.saturating_mul(told.f_frsize);
+    Ok(Disk { store: store.to_owned(), free, writable: is_writable(existing) })
 }
 
 /// Returns this process's version 2 control group where it may make children in it.
@@ -150,7 +186,8 @@ mod tests {
     #[test]
     fn a_store_that_does_not_exist_yet_lies_on_the_disk_of_what_does() {
         let here = tempfile::tempdir().expect("a temporary directory");
-        let disk = disk(&here.path().join("not/yet/there")).expect("a disk");
+        let store = here.path().join("not/yet/there");
+        let disk = disk(&store, existing(&store)).expect("a disk");
         assert!(disk.free > 0 && disk.writable);
     }
 }

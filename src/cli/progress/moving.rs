@@ -48,9 +48,10 @@ pub(super) struct Sum {
 
 /// Whether `id` names a kind of things that are counted (`packages`), and not a file whose bytes are.
 ///
-/// A kind is a plural word in lower-case letters; a file name has a dot, a digit, a colon or a dash.
+/// A kind ends with a plural word and has lower-case letters and blanks only; a file name has a dot, a digit, a colon
+/// or a dash.
 pub(super) fn is_count(id: &str) -> bool {
-    id.ends_with('s') && id.bytes().all(|b| b.is_ascii_lowercase())
+    id.ends_with('s') && id.bytes().all(|b| b.is_ascii_lowercase() || b == b' ')
 }
 
 impl Moving {
@@ -132,8 +133,8 @@ impl Moving {
 
 fn count_words((id, item): (&String, &Item)) -> String {
     match item.total {
-        Some(total) if item.current < total => format!("{} of {total} {id}", item.current),
-        _ => format!("{} {id}", item.current),
+        Some(total) if item.current < total => format!("{id} {} of {total}", item.current),
+        _ => format!("{id} {}", item.current),
     }
 }
 
@@ -189,10 +190,10 @@ mod tests {
     #[test]
     fn things_are_counted_and_files_are_weighed() {
         let mut moving = Moving::default();
-        moving.update(Duration::ZERO, "packages", item(31, 112));
-        assert_eq!(moving.words(Duration::ZERO), "31 of 112 packages");
-        moving.update(Duration::ZERO, "packages", item(112, 112));
-        assert_eq!(moving.words(Duration::ZERO), "112 packages");
+        moving.update(Duration::ZERO, "unpacking packages", item(31, 112));
+        assert_eq!(moving.words(Duration::ZERO), "unpacking packages 31 of 112");
+        moving.update(Duration::ZERO, "unpacking packages", item(112, 112));
+        assert_eq!(moving.words(Duration::ZERO), "unpacking packages 112");
         assert!(moving.sum(Duration::ZERO).is_none());
         for file in ["sha256:00", "zlib_1.3.tar.gz", "x", "linux-libs"] {
             assert!(!is_count(file), "{file}");
