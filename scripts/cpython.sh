@@ -17,6 +17,7 @@ apply() {
     patch -p1 --no-backup-if-mismatch --fuzz=0 -i "/scripts/patches/cpython/$1.patch"
 }
 apply site-musllinux-tags
+apply ssl-certificates
 if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
 cp /scripts/cpython/main.c Programs/python.c
 
@@ -31,6 +32,16 @@ if [ "$series" = 3.10 ]; then sed -i 's,^ *MULTIARCH=\$(\$CC --print-multiarch 2
 $CC -Os -g0 -std=gnu11 -ffreestanding -fno-builtin -fno-tree-loop-distribute-patterns -fno-stack-protector -fno-pie \
     -fno-asynchronous-unwind-tables -Wall -Wextra -Werror -c /scripts/cpython/entry.c -o /build/entry.o
 
+# Functions that musl has only byte by byte; they prove themselves before they are linked. i686 promises no SSE2.
+memory_object=
+if [ "$DOCKLESS_ARCH" = x86_64 ]; then
+    memory_object=/build/memory.o
+    $CC -O2 -g0 -std=gnu11 -fno-builtin -fno-tree-loop-distribute-patterns -fno-pie -Wall -Wextra -Werror \
+        -c /scripts/cpython/memory.c -o $memory_object
+    $CC -O1 -g0 -std=gnu11 -fno-builtin -no-pie -Wall -Wextra -Werror /scripts/cpython/memory-test.c $memory_object -o /build/memory-test
+    /build/memory-test
+fi
+
 # Our flags concern the interpreter only and stay away from what sysconfig tells extension builders (the *_NODIST variables).
 # -fno-pie: the interpreter is at a fixed address, as Debian's is: two hundredths faster, and much more on x86, which has no
 #   relative addressing of data. Extension modules of the user are -fPIC as always.
@@ -40,8 +51,10 @@ CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 #   its own OpenSSL uses its own. stack-size: musl gives threads what PT_GNU_STACK says, 128 KiB otherwise. mimalloc.o: an object,
 #   not an archive, for --exclude-libs would hide it and nobody would use it.
 LINKFORSHARED="-Wl,-export-dynamic -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
-LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $PREFIX/lib/mimalloc.o"
-export CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
+LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_object $PREFIX/lib/mimalloc.o"
+# Nothing is compiled with CXX, but sysconfig tells it to extension builders: never the host's.
+CXX=$TRIPLE-g++
+export CXX CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
 
 # Options that came and went.
 options=
@@ -54,10 +67,11 @@ for option in --with-system-ffi --without-static-libpython --disable-test-module
     if grep -q -e "^  $option" -e "^  $name" configure; then options="$options $option"; fi
 done
 
+# ac_cv_search_dbm_open: configure tries libgdbm_compat alone, which as an archive lacks libgdbm.
 # MODULE_BUILDTYPE: modules go into the interpreter (from 3.11 on; before, Setup.local alone says so).
 MODULE_BUILDTYPE=static ./configure --build=$TRIPLE --prefix=/opt/python --with-openssl=$PREFIX --with-system-expat \
     --enable-loadable-sqlite-extensions --with-dbmliborder=gdbm:ndbm --without-ensurepip --with-computed-gotos \
-    --enable-option-checking=fatal $options
+    --enable-option-checking=fatal ac_cv_search_dbm_open="-lgdbm_compat -lgdbm" $options
 
 # In a Setup line nothing may contain "=": it would be taken for a make variable.
 case $series in

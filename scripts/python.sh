@@ -42,6 +42,11 @@ PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
 export PYTHONHASHSEED PYTHONDONTWRITEBYTECODE
 "/deps/opt/python/$interpreter" /scripts/python/finish.py loader "$tree/$interpreter"
 "$tree/$interpreter" -m ensurepip --default-pip
+
+# Certificates for a system that has none: the bundle that comes with pip. ssl looks for it last.
+mkdir -p share/ca-certificates
+cp lib/python3.*/site-packages/pip/_vendor/certifi/cacert.pem share/ca-certificates/cacert.pem
+
 "$tree/$interpreter" /scripts/python/finish.py tree "$tree" /deps/share/versions
 
 # Whatever the umask of this step and the modes in tarballs: files are readable, programs run, nobody writes.

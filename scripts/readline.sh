@@ -7,5 +7,8 @@ make static
 make install-static DESTDIR=/build/stage
 rm -rf /build/stage$PREFIX/bin
 
+# There is only the archive, so whoever links it needs what it needs; and our ncurses is the one with wide characters.
+sed -i -e '/^Requires.private:/d' -e 's/-lreadline$/-lreadline -lncursesw/' /build/stage$PREFIX/lib/pkgconfig/readline.pc
+
 publish /build/stage
 licence COPYING

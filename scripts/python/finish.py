@@ -26,15 +26,16 @@ import sysconfig
 INSTALLED = "/opt/python"        # where the tree was configured to be, and what people read in documentation
 BUILD = "/build/cpython"         # where it was compiled
 SYSROOT = "/deps"                # where libraries and headers were
-FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/stage", b"/out/opt")
+FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/memory", b"/build/stage", b"/out/opt")
 PARTS = 2                        # of byte code; fixed, or the number of cores would be in the output
 
 # What configure leaves out without a word when it does not find a library. Names as in sys.builtin_module_names.
-REQUIRED = """_asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _contextvars _csv
+REQUIRED = """_asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _csv
 _ctypes _curses _curses_panel _datetime _dbm _decimal _elementtree _gdbm _hashlib _heapq _json _lsprof _lzma _md5 _multibytecodec
 _multiprocessing _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha3 _socket _sqlite3 _ssl _statistics _struct
 _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource select syslog termios unicodedata zlib""".split()
-REQUIRED_BEFORE = {(3, 12): ["_sha256", "_sha512"], (3, 13): ["_crypt", "audioop", "ossaudiodev", "spwd"]}
+REQUIRED_BEFORE = {(3, 12): ["_sha256", "_sha512"], (3, 13): ["_crypt", "audioop", "ossaudiodev", "spwd"],
+                   (3, 15): ["_contextvars"]}
 REQUIRED_FROM = {(3, 12): ["_sha2"], (3, 14): ["_zstd"]}
 
 
@@ -95,7 +96,7 @@ def without_build(value):
     """A value of sysconfig or a line of the Makefile without the directories of the build."""
     value = re.sub(r"'[^']*/deps[^']*' ?", "", value)                  # CONFIG_ARGS: whole arguments
     value = re.sub(r"-[IL]/deps\S*", "", value)
-    value = value.replace("/build/entry.o " + SYSROOT + "/lib/mimalloc.o", "").replace("-Wl,-e,dockless_entry", "")
+    value = re.sub(r"/build/\w+\.o|-Wl,-e,dockless_entry", "", value)
     value = re.sub(r"/deps/\S*", "", value)
     return value.replace(BUILD, ".")
 
@@ -120,10 +121,24 @@ def mend_sysconfig(library):
         elif name.startswith("_sysconfig_vars_") and name.endswith(".json"):
             variables = {k: mend_variable(k, v) for k, v in json.loads(read(path)).items()}
             write(path, (json.dumps(variables, indent=2, sort_keys=True) + "\n").encode())
+        elif name == "build-details.json":
+            # PEP 739: base_prefix may be relative to this file, and other paths to base_prefix.
+            details = relative_to_prefix(json.loads(read(path)))
+            details["base_prefix"] = "../.."
+            details.get("libpython", {}).pop("static", None)
+            write(path, (json.dumps(details, indent=2) + "\n").encode())
         elif name.startswith("config-"):
             makefile = os.path.join(path, "Makefile")
             lines = [mend_makefile_line(line) for line in read(makefile).decode().splitlines()]
             write(makefile, ("\n".join(lines) + "\n").encode())
+
+
+def relative_to_prefix(value):
+    if isinstance(value, dict):
+        return {k: relative_to_prefix(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [relative_to_prefix(v) for v in value]
+    return value[len(INSTALLED) + 1:] if isinstance(value, str) and value.startswith(INSTALLED + "/") else value
 
 
 def mend_variable(name, value):
@@ -131,6 +146,8 @@ def mend_variable(name, value):
         return value
     if name == "LINKFORSHARED":
         return "-Wl,-export-dynamic"
+    if name in ("AR", "RANLIB"):
+        return value.replace("gcc-", "")        # ours are wrappers for link time optimization, which need gcc's plugin
     if name in ("MODLIBS", "LOCALMODLIBS", "BASEMODLIBS"):
         return ""                # the libraries are inside the interpreter, there is nothing to link
     return " ".join(without_build(value).split(" ")) if SYSROOT in value or BUILD in value or "/build/" in value else value
@@ -263,6 +280,7 @@ def describe(tree, program, versions):
             "site_packages": relative(sysconfig.get_path("purelib")),
             "include": relative(sysconfig.get_path("include")),
             "licences": "share/licenses",
+            "certificates": "share/ca-certificates/cacert.pem",
         },
         "modules": {
             "built_in": sorted(sys.builtin_module_names),

@@ -1,5 +1,8 @@
 //! What tests share: temporary places, and skipping aloud.
 
+pub(crate) mod cell;
+pub(crate) mod solve;
+
 /// Reports that the machine lacks `what`, with the reason; fails instead when `DOCKLESS_REQUIRE` lists it.
 ///
 /// `DOCKLESS_REQUIRE` is a comma-separated list of things that must be there, or `all`.

@@ -1,0 +1,220 @@
+//! What goes wrong with a sandbox, whose fault it is, and the way out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::sys::Facts;
+
+/// Whose fault an error is; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The step as written: exit code 2.
+    Input,
+    /// This machine cannot do it: exit code 3.
+    Machine,
+    /// Ours: exit code 70.
+    Bug,
+}
+
+/// A step that could not be set up, or whose end is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// [`super::Step::args`] is empty.
+    #[error("the step has no program to run")]
+    NoProgram,
+    /// A destination or the working directory is not usable.
+    #[error("`{}` is not an absolute path below `/` without `..`", path.display())]
+    Destination {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A descriptor number is outside 3 to 999 or given twice.
+    #[error("descriptor {number} cannot be inherited by a step: use each number from 3 to 999 once")]
+    Inherit {
+        /// The number.
+        number: i32,
+    },
+    /// [`super::enter`] came too late.
+    #[error("the process already has more than one thread, so it cannot enter a user namespace")]
+    Threads,
+    /// An act of the setup failed.
+    #[error("failed to {operation} `{operand}` for the step{}", hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default())]
+    Setup {
+        /// What was tried.
+        operation: String,
+        /// On what.
+        operand: String,
+        /// What the kernel said.
+        source: io::Error,
+        /// The way out, where we know one.
+        hint: Option<String>,
+    },
+    /// The process that looks after the step ended without a word.
+    #[error("the step's init ended without a report ({status}); was it killed, or is memory short?")]
+    Lost {
+        /// How it ended.
+        status: String,
+    },
+    /// Something around the step failed on the builder's side.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl SandboxError {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// An act that failed here or in the step's init, with the way out as far as the facts tell.
+    pub(super) fn setup(operation: &str, operand: &str, source: io::Error, facts: &Facts) -> Self {
+        let hint = source.raw_os_error().and_then(|errno| hint(operation, errno, facts));
+        Self::Setup { operation: operation.to_owned(), operand: operand.to_owned(), source, hint }
+    }
+
+    /// Tells whose fault this is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::NoProgram | Self::Destination { .. } | Self::Inherit { .. } => Fault::Input,
+            Self::Threads => Fault::Bug,
+            Self::Lost { .. } => Fault::Machine,
+            Self::Setup { operation, .. } if operation == EXECUTE || operation == ENTER_DIRECTORY => Fault::Input,
+            Self::Setup { operation, .. } if operation == UNSHARE || operation == MAP_IDS => Fault::Machine,
+            Self::Setup { source, .. } | Self::Io { source, .. } => match source.raw_os_error() {
+                Some(
+                    libc::EPERM
+                    | libc::EACCES
+                    | libc::ENOSYS
+                    | libc::ENODEV
+                    | libc::ENOSPC
+                    | libc::EDQUOT
+                    | libc::EMFILE
+                    | libc::ENFILE
+                    | libc::ENOMEM
+                    | libc::EAGAIN
+                    | libc::EROFS
+                    | libc::EIO,
+                ) => Fault::Machine,
+                _ => Fault::Bug,
+            },
+        }
+    }
+}
+
+pub(super) const UNSHARE: &str = "leave the namespaces";
+pub(super) const MAP_IDS: &str = "map the ids";
+pub(super) const EXECUTE: &str = "execute";
+pub(super) const ENTER_DIRECTORY: &str = "enter the directory";
+pub(super) const MOUNT_PROC: &str = "mount proc at";
+
+/// The way out of an errno at an operation, on a machine with these facts.
+fn hint(operation: &str, errno: i32, facts: &Facts) -> Option<String> {
+    let denied = matches!(errno, libc::EPERM | libc::EACCES);
+    let no_namespace = operation == UNSHARE || operation == MAP_IDS;
+    if no_namespace && (errno == libc::ENOSPC || facts.max_user_namespaces == Some(0)) {
+        return Some(
+            "user namespaces are used up or switched off: `sudo sysctl -w user.max_user_namespaces=15000`".to_owned(),
+        );
+    }
+    if no_namespace && denied && facts.unprivileged_userns_clone == Some(false) && facts.uid != 0 {
+        return Some(
+            "the kernel keeps user namespaces from ordinary users: `sudo sysctl -w kernel.unprivileged_userns_clone=1`"
+                .to_owned(),
+        );
+    }
+    if denied && facts.apparmor_restricts == Some(true) && facts.uid != 0 {
+        return Some(
+            "AppArmor restricts user namespaces: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, \
+             or give the dockless binary a profile with `userns,`"
+                .to_owned(),
+        );
+    }
+    if operation == UNSHARE && (denied || errno == libc::ENOSYS) {
+        return Some(
+            "a container's seccomp filter forbids it: start the container with \
+             `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`"
+                .to_owned(),
+        );
+    }
+    if operation == UNSHARE && errno == libc::EINVAL {
+        return Some("the kernel is built without one of user, pid, net, ipc, uts or cgroup namespaces".to_owned());
+    }
+    if operation == MOUNT_PROC && denied {
+        return Some(
+            "the surrounding container masks parts of /proc: start it with `--security-opt systempaths=unconfined`"
+                .to_owned(),
+        );
+    }
+    match errno {
+        libc::ENOSPC => Some("the disk is full".to_owned()),
+        libc::ENOMEM => Some("memory is short".to_owned()),
+        libc::ENOSYS => Some("the kernel is too old: Linux 5.11 or newer is needed".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{CgroupVersion, Facts};
+
+    fn machine() -> Facts {
+        Facts {
+            kernel: "6.8.0".to_owned(),
+            uid: 1000,
+            gid: 1000,
+            user: None,
+            max_user_namespaces: Some(1000),
+            unprivileged_userns_clone: None,
+            apparmor_restricts: None,
+            newuidmap: None,
+            newgidmap: None,
+            subuid: None,
+            subgid: None,
+            cgroups: CgroupVersion::V2,
+            overlay_listed: true,
+            seccomp_filtered: false,
+        }
+    }
+
+    #[test]
+    fn a_machine_without_user_namespaces_is_told_its_own_way_out() {
+        let off = Facts { max_user_namespaces: Some(0), ..machine() };
+        let debian = Facts { unprivileged_userns_clone: Some(false), ..machine() };
+        let ubuntu = Facts { apparmor_restricts: Some(true), ..machine() };
+        for (operation, errno, facts, word) in [
+            (UNSHARE, libc::ENOSPC, &machine(), "user.max_user_namespaces=15000"),
+            (UNSHARE, libc::EPERM, &off, "user.max_user_namespaces=15000"),
+            (UNSHARE, libc::EPERM, &debian, "kernel.unprivileged_userns_clone=1"),
+            (UNSHARE, libc::EPERM, &ubuntu, "kernel.apparmor_restrict_unprivileged_userns=0"),
+            (MAP_IDS, libc::EPERM, &ubuntu, "kernel.apparmor_restrict_unprivileged_userns=0"),
+            ("mount a tmpfs at", libc::EACCES, &ubuntu, "kernel.apparmor_restrict_unprivileged_userns=0"),
+            (UNSHARE, libc::EPERM, &machine(), "seccomp=unconfined"),
+            (MOUNT_PROC, libc::EPERM, &machine(), "systempaths=unconfined"),
+        ] {
+            let error = SandboxError::setup(operation, "x", io::Error::from_raw_os_error(errno), facts);
+            assert!(error.to_string().contains(word), "{error}");
+            assert_eq!(error.fault(), Fault::Machine, "{error}");
+        }
+    }
+
+    #[test]
+    fn whose_fault_it_is_follows_from_what_failed() {
+        let error = |operation, errno| {
+            SandboxError::setup(operation, "x", io::Error::from_raw_os_error(errno), &machine()).fault()
+        };
+        assert_eq!(error(EXECUTE, libc::ENOENT), Fault::Input);
+        assert_eq!(error(ENTER_DIRECTORY, libc::ENOENT), Fault::Input);
+        assert_eq!(error("open", libc::ENOENT), Fault::Bug);
+        assert_eq!(error("open", libc::ENOSPC), Fault::Machine);
+        assert_eq!(SandboxError::Threads.fault(), Fault::Bug);
+        assert_eq!(SandboxError::NoProgram.fault(), Fault::Input);
+    }
+}

@@ -1,0 +1,149 @@
+//! The last acts of a process before it becomes a step's program.
+
+#![expect(unsafe_code, reason = "descriptors are moved to fixed numbers and signals reset by number")]
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::sys::personality::Persona;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Uid};
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// Resource limits of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest core file in bytes, soft and hard.
+    pub core: u64,
+    /// Open descriptors, soft; the hard limit stays what the machine gave.
+    pub descriptors: u64,
+}
+
+/// Becomes user and group 0 of the current user namespace, without supplementary groups where that is allowed.
+pub fn become_root() -> io::Result<()> {
+    if super::allow_setgroups() {
+        nix::unistd::setgroups(&[])?;
+    }
+    set_root_ids()
+}
+
+/// Becomes user and group 0 of the current user namespace and keeps the supplementary groups.
+pub fn set_root_ids() -> io::Result<()> {
+    nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
+    Ok(nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?)
+}
+
+/// Makes `uname -m` say `i686` and files of the 32-bit world the default (`personality(2)` `PER_LINUX32`).
+pub fn use_32_bit_personality() -> io::Result<()> {
+    // `PER_LINUX32`; nix names only the flag bits.
+    const LINUX32: libc::c_int = 0x0008;
+    nix::sys::personality::set(Persona::from_bits_retain(LINUX32))?;
+    Ok(())
+}
+
+/// Sets the file mode creation mask.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(Mode::from_raw_mode(mask));
+}
+
+/// Sets resource limits, never above what the machine gave.
+pub fn set_limits(limits: Limits) -> io::Result<()> {
+    let (_, core) = getrlimit(Resource::RLIMIT_CORE)?;
+    setrlimit(Resource::RLIMIT_CORE, limits.core.min(core), limits.core.min(core))?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, limits.descriptors.min(most), most)?)
+}
+
+/// Gives up the right to ever gain privileges by executing something (`PR_SET_NO_NEW_PRIVS`).
+pub fn no_new_privileges() -> io::Result<()> {
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Drops every capability but `keep` for good: from the bounding, ambient, inheritable, permitted and effective sets.
+pub fn limit_capabilities(keep: CapabilitySet) -> io::Result<()> {
+    for bit in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if keep.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // Numbers above the kernel's last capability.
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The ambient set follows the inheritable one down.
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// Gives every signal its default action and blocks none: a program must not inherit what the builder ignores.
+pub fn reset_signals() -> io::Result<()> {
+    for signal in 1..=64 {
+        // SAFETY: restoring the default action installs no handler; numbers that cannot be set are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
+}
+
+/// Makes `/dev/null` the standard input.
+pub fn silence_stdin() -> io::Result<()> {
+    let null = fs::File::open("/dev/null")?;
+    Ok(nix::unistd::dup2_stdin(&null)?)
+}
+
+/// Makes `/dev/null` the standard output and error, letting go of whatever they were.
+pub fn silence_output() -> io::Result<()> {
+    let null = fs::File::options().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdout(&null)?;
+    Ok(nix::unistd::dup2_stderr(&null)?)
+}
+
+/// Has every descriptor from 3 on close at execution, except `kept`, which move to the given numbers.
+///
+/// Whatever had one of those numbers is replaced, so the caller keeps its own above them.
+pub fn keep_descriptors(kept: &[(RawFd, OwnedFd)]) -> io::Result<()> {
+    close_on_execution()?;
+    for (number, descriptor) in kept {
+        if descriptor.as_raw_fd() == *number {
+            rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
+            continue;
+        }
+        // SAFETY: `dup2` reads an open descriptor and replaces a number that the caller has given up.
+        let result = unsafe { libc::dup2(descriptor.as_raw_fd(), *number) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+fn close_on_execution() -> io::Result<()> {
+    // SAFETY: this only sets FD_CLOEXEC; no descriptor is closed while anyone in this process uses it.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 {
+        return Ok(());
+    }
+    // Before Linux 5.11: one by one.
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        if number > 2 {
+            // SAFETY: setting a flag on a number is harmless even where the number has just been closed.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
+/// Becomes `program`; returns only on failure.
+pub fn execute(program: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
+    match nix::unistd::execve(program, arguments, environment) {
+        Ok(never) => match never {},
+        Err(errno) => errno.into(),
+    }
+}
