@@ -14,5 +14,6 @@ mod locks;
 mod lowering;
 mod marshalling;
 mod rootfs;
+mod rootfs_properties;
 mod store;
 mod support;
