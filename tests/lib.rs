@@ -4,5 +4,6 @@ mod architecture;
 mod isolation;
 mod layers;
 mod layers_hostile;
+mod snapshots;
 mod store;
 mod support;

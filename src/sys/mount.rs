@@ -211,6 +211,8 @@ pub fn probe_overlay(place: &Path) -> io::Result<()> {
         _ => return Err(io::Error::other("a deleted file can still be seen")),
     }
     drop(mount);
+    // Made by the kernel with mode 000, which an ordinary user's clean-up could not enter.
+    let _ = fs::remove_dir(place.join("work/work"));
     let seen = rustix::fs::statat(CWD, place.join("upper/new"), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
     if seen.st_size == 3 { Ok(()) } else { Err(io::Error::other("a written file did not reach the upper layer")) }
 }
