@@ -1,1 +1,32 @@
-//! What we build: parse, validate and lower recipes; pure.
+//! What we build: recipes, the locks of their sources, and their lowering to LLB. Pure: nothing here reads a file.
+//!
+//! ```text
+//! recipes/<package>.toml      how one package is built           -> Recipe
+//! recipes/locks/<set>.lock    every source by sha256 and origins -> SourceLock
+//! recipes/release.toml        the matrix                         -> Matrix
+//! ```
+//!
+//! What always holds: a parsed recipe names only plain file names of `scripts/`; a lowered graph names every byte that
+//! enters it by digest, so equal recipes, locks and requests give equal bytes on every machine. Where a source comes
+//! from (its origins) is not part of the graph: a moved mirror rebuilds nothing.
+//!
+//! Each package becomes one exec vertex. Its root is the locked root filesystem, read-only; sources, scripts and the
+//! merged outputs of what it needs are read-only mounts; `/out` starts empty and is its output. Why not one container
+//! that grows layer by layer: then every package would depend on every earlier one, and nothing could run in parallel.
+
+mod lock;
+mod lower;
+mod matrix;
+mod parse;
+mod select;
+mod version;
+
+pub use lock::{LockedSource, SourceLock};
+pub use lower::{Lowered, Profile, Recipes, Request, TIMEOUT};
+pub use matrix::Matrix;
+pub use parse::{Addition, Recipe};
+pub use select::Choice;
+pub use version::Version;
+
+mod error;
+pub use error::{Picture, RecipeError};

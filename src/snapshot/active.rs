@@ -5,9 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::SnapshotError;
-use super::snapshots::{Scratch, Snapshot, Snapshots};
+use super::snapshots::{Origin, Scratch, Snapshot, Snapshots};
 use super::tree::{Files, lay};
 use super::upper;
+use crate::layer::tree_digest;
+use crate::oci::Digest;
 use crate::sandbox::Mount;
 
 /// A tree that a step may write to; dropped, it leaves nothing.
@@ -66,19 +68,13 @@ impl Active {
     /// `Io`, `Layer`, `Store`; nothing is published then.
     pub fn commit(self) -> Result<Snapshot, SnapshotError> {
         self.flatten()?;
-        let snapshots = self.snapshots.clone();
-        snapshots.publish(self.scratch, None)
+        let content = tree_digest(&self.scratch.tree())?;
+        self.snapshots.publish(self.scratch, &content, Origin::Written)
     }
 
-    /// Publishes the tree as `id`. Where a snapshot of that id exists, because another run was faster, that one is
-    /// returned and this one dropped.
-    ///
-    /// # Errors
-    /// `Id`, `Io`, `Layer`, `Store`; nothing is published then.
-    pub fn commit_as(self, id: &str) -> Result<Snapshot, SnapshotError> {
-        self.flatten()?;
-        let snapshots = self.snapshots.clone();
-        snapshots.publish(self.scratch, Some(id))
+    /// Publishes the tree under the digest of what it was made of.
+    pub(super) fn commit_derived(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
+        self.snapshots.publish(self.scratch, id, Origin::Derived)
     }
 
     /// Makes differences a whole tree, which shares unchanged files with its parent.

@@ -1,92 +1,53 @@
-//! Files of the machine become a snapshot.
+//! A user's directory becomes a tree, by value.
 
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use walkdir::WalkDir;
 
 use super::error::SnapshotError;
-use super::snapshots::{Snapshot, Snapshots};
 use super::tree::{make_directory, walk_error};
-
-/// Which files of a directory are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filter {
-    /// All.
-    All,
-    /// These files, and everything below these directories, as paths relative to the directory. Each must exist.
-    Only(Vec<PathBuf>),
-}
-
-/// A file or directory of the machine and its place in a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyIn {
-    /// A file, or a directory whose content is wanted; a symbolic link here is followed, below here it is copied.
-    pub source: PathBuf,
-    /// Where it goes, relative to the root of the snapshot; empty for the root itself.
-    pub destination: PathBuf,
-    /// Which files of a directory are wanted.
-    pub filter: Filter,
-}
 
 /// A place that two people's clones of one repository agree on, whatever their umasks.
 const DIRECTORY: u32 = 0o755;
 const PROGRAM: u32 = 0o755;
 const PLAIN: u32 = 0o644;
 
-impl Snapshots {
-    /// Copies files of the machine into a new snapshot, the later ones over the earlier.
-    ///
-    /// Owners become 0:0 and modes 0755 or 0644, so that equal files give equal digests on every machine.
-    ///
-    /// # Errors
-    /// `Source` for paths that leave their directory, and for devices, pipes and sockets; `Io`, `Layer`, `Store`.
-    pub fn copy_in(&self, copies: &[CopyIn]) -> Result<Snapshot, SnapshotError> {
-        let active = self.prepare(None)?;
-        let root = active.path();
-        set_mode(&root, DIRECTORY)?;
-        for copy in copies {
-            plain(&copy.destination)?;
-            let target = root.join(&copy.destination);
-            let source = copy.source.canonicalize().map_err(SnapshotError::io("find", &copy.source))?;
-            parents(&root, &copy.destination)?;
-            if !source.is_dir() {
-                copy_file(&source, &target)?;
-                continue;
-            }
-            directory(&target)?;
-            match &copy.filter {
-                Filter::All => copy_tree(&source, &target)?,
-                Filter::Only(wanted) => {
-                    for path in wanted {
-                        plain(path)?;
-                        through_directories(&source, path)?;
-                        parents(&target, path)?;
-                        copy_tree(&source.join(path), &target.join(path))?;
-                    }
-                }
-            }
-        }
-        active.commit()
+/// Copies what `include` names of the directory `from` into the existing directory `to`; everything if it is empty.
+pub(super) fn copy_in(from: &Path, include: &[String], to: &Path) -> Result<(), SnapshotError> {
+    let from = from.canonicalize().map_err(SnapshotError::io("find", from))?;
+    set_mode(to, DIRECTORY)?;
+    if include.is_empty() {
+        return copy_tree(&from, to);
     }
+    for pattern in include {
+        let path = plain(pattern)?;
+        through_directories(&from, path)?;
+        parents(to, path)?;
+        copy_tree(&from.join(path), &to.join(path))?;
+    }
+    Ok(())
 }
 
-fn plain(path: &Path) -> Result<(), SnapshotError> {
-    if path.components().all(|part| matches!(part, Component::Normal(_))) {
-        return Ok(());
+/// A pattern as a path inside the directory; wildcards and ways out are refused.
+fn plain(pattern: &str) -> Result<&Path, SnapshotError> {
+    let path = Path::new(pattern);
+    let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if pattern.is_empty() || !inside || pattern.contains(['*', '?', '[', '!', '\\']) {
+        return Err(SnapshotError::Pattern { pattern: pattern.to_owned() });
     }
-    Err(SnapshotError::Source { path: path.to_owned(), reason: "the path must be relative, without `.` and `..`" })
+    Ok(path)
 }
 
-/// Refuses a path below `root` that leads through a symbolic link, which could lead anywhere.
+/// Refuses a path below `root` that leads through a symbolic link.
 fn through_directories(root: &Path, path: &Path) -> Result<(), SnapshotError> {
     for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
         let full = root.join(above);
         let metadata = fs::symlink_metadata(&full).map_err(SnapshotError::io("examine", &full))?;
         if !metadata.is_dir() {
-            return Err(SnapshotError::Source { path: full, reason: "it is not a directory itself" });
+            return Err(SnapshotError::Detour { path: full });
         }
     }
     Ok(())
@@ -121,7 +82,7 @@ fn copy_tree(source: &Path, target: &Path) -> Result<(), SnapshotError> {
             clear(&target)?;
             std::os::unix::fs::symlink(link, &target).map_err(SnapshotError::io("create", &target))?;
         } else {
-            return Err(SnapshotError::Source { path: path.to_owned(), reason: "it is a device, a pipe or a socket" });
+            return Err(SnapshotError::Kind { path: path.to_owned() });
         }
     }
     Ok(())
@@ -134,7 +95,7 @@ fn clear(target: &Path) -> Result<(), SnapshotError> {
 fn copy_file(source: &Path, target: &Path) -> Result<(), SnapshotError> {
     let metadata = fs::metadata(source).map_err(SnapshotError::io("examine", source))?;
     if !metadata.is_file() {
-        return Err(SnapshotError::Source { path: source.to_owned(), reason: "it is a device, a pipe or a socket" });
+        return Err(SnapshotError::Kind { path: source.to_owned() });
     }
     clear(target)?;
     if reflink_copy::reflink(source, target).is_err() {

@@ -5,16 +5,15 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use walkdir::WalkDir;
 
 use super::active::Active;
+use super::copy::copy_in;
 use super::error::SnapshotError;
-use super::tree::{Files, lay, walk_error};
+use super::tree::{Files, lay, share};
 use crate::layer::{UnpackOptions, tree_digest, unpack};
-use crate::oci::{Digest, Hasher};
+use crate::oci::Digest;
 use crate::sandbox::Mount;
 use crate::store::{Store, remove_tree};
 use crate::sys;
@@ -24,6 +23,7 @@ use crate::sys;
 pub struct Snapshots {
     store: Store,
     room: PathBuf,
+    single_id: bool,
     /// Overlays work on this file system, tried when first needed.
     overlay: Arc<OnceLock<bool>>,
 }
@@ -33,7 +33,6 @@ pub struct Snapshots {
 pub struct Snapshot {
     id: String,
     digest: Digest,
-    size: u64,
     path: PathBuf,
 }
 
@@ -43,14 +42,10 @@ impl Snapshot {
         &self.id
     }
 
-    /// Returns the digest of its content (`layer::tree_digest`).
-    pub fn digest(&self) -> Digest {
+    /// Returns the digest that stands for its content: of the tree itself (`layer::tree_digest`), or of what it was
+    /// made of.
+    pub const fn digest(&self) -> Digest {
         self.digest
-    }
-
-    /// Returns the bytes in its files.
-    pub fn size(&self) -> u64 {
-        self.size
     }
 
     /// Returns the directory that holds the whole tree. Read only: its files may be part of other snapshots too.
@@ -64,11 +59,21 @@ impl Snapshot {
     }
 }
 
-/// What is written beside a tree.
+/// What the digest of a snapshot is a digest of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Origin {
+    /// Of the tree, which a step or a user wrote.
+    Written,
+    /// Of layers, files or trees in the store, from which it can be made again.
+    Derived,
+}
+
+/// What is written beside a tree. Unknown fields are ignored, so that fields may be added.
 #[derive(Debug, Serialize, Deserialize)]
 struct Meta {
-    digest: Digest,
-    size: u64,
+    content: Digest,
+    origin: Origin,
     /// In which run of the kernel the tree was written or last verified.
     boot: String,
 }
@@ -104,13 +109,13 @@ impl Drop for Scratch {
 }
 
 impl Snapshots {
-    /// Opens the snapshots of a store.
+    /// Opens the snapshots of `store`; with `single_id` owners that this process cannot give are left out on disk.
     ///
     /// # Errors
     /// `Store`.
-    pub fn open(store: &Store) -> Result<Self, SnapshotError> {
+    pub fn open(store: &Store, single_id: bool) -> Result<Self, SnapshotError> {
         let room = store.room("snapshots")?;
-        Ok(Self { store: store.clone(), room, overlay: Arc::default() })
+        Ok(Self { store: store.clone(), room, single_id, overlay: Arc::default() })
     }
 
     /// The same, but every tree is copied, as on machines without overlay.
@@ -119,86 +124,107 @@ impl Snapshots {
         Self { overlay: Arc::new(OnceLock::from(false)), ..self }
     }
 
-    /// Returns the snapshot `id`; `None` where there is none.
+    /// Returns the snapshot `id`; `None` where there is none, and for what cannot be an id.
     ///
-    /// One that was written in an earlier run of the kernel is read whole once, because a power cut may have taken
-    /// the end of it; one that is not as it was is removed.
-    ///
-    /// # Errors
-    /// `Id`, `Io`, `Layer`.
-    pub fn get(&self, id: &str) -> Result<Option<Snapshot>, SnapshotError> {
-        check(id)?;
-        let place = self.room.join(id);
-        let path = place.join(META);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-            Err(error) => return Err(SnapshotError::io("read", &path)(error)),
-        };
-        let Ok(meta) = serde_json::from_slice::<Meta>(&bytes) else {
-            self.remove(id)?;
-            return Ok(None);
-        };
-        let tree = place.join("fs");
-        let boot = boot();
-        if meta.boot != boot {
-            if tree_digest(&tree).ok() != Some(meta.digest) {
-                self.remove(id)?;
-                return Ok(None);
-            }
-            self.write_meta(&path, &Meta { boot, ..meta })?;
-        }
-        Ok(Some(Snapshot { id: id.to_owned(), digest: meta.digest, size: meta.size, path: tree }))
-    }
-
-    /// Begins a tree: an empty one, or one that looks like `parent` and is stored as its difference where the machine
-    /// has overlays, as a copy where not.
+    /// A power cut may have taken the end of a tree that was written in an earlier run of the kernel: a written one is
+    /// hashed before it is used again, and a derived one is removed, to be made anew.
     ///
     /// # Errors
     /// `Io`, `Store`.
-    pub fn prepare(&self, parent: Option<&Snapshot>) -> Result<Active, SnapshotError> {
-        match parent {
-            Some(parent) if self.has_overlay() => Active::over(self, parent),
-            other => Active::plain(self, other),
+    pub fn get(&self, id: &str) -> Result<Option<Snapshot>, SnapshotError> {
+        if check(id).is_err() {
+            return Ok(None);
         }
+        let boot = boot();
+        let found = |meta: &Meta| self.snapshot(id, meta.content);
+        match self.meta(id)? {
+            None => return Ok(None),
+            Some(meta) if meta.boot == boot => return Ok(Some(found(&meta))),
+            Some(_) => {}
+        }
+        // One run at a time, so that none removes what another has just made again.
+        let _lock = self.store.lock(&format!("snapshot-{id}"))?;
+        let Some(meta) = self.meta(id)? else { return Ok(None) };
+        let snapshot = found(&meta);
+        let whole = meta.boot == boot
+            || meta.origin == Origin::Written && tree_digest(&snapshot.path).ok() == Some(meta.content);
+        if !whole {
+            self.remove(id)?;
+            return Ok(None);
+        }
+        if meta.boot != boot {
+            self.write_meta(id, &Meta { boot, ..meta })?;
+        }
+        Ok(Some(snapshot))
     }
 
-    /// Unpacks layers, lowest first, blobs of the store by digest, into one tree.
+    /// Begins an empty tree.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn prepare(&self) -> Result<Active, SnapshotError> {
+        Active::plain(self, None)
+    }
+
+    /// Begins a tree that looks like `parent`; the difference is written where the machine has overlays, and to a copy
+    /// where it has none.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn prepare_over(&self, parent: &Snapshot) -> Result<Active, SnapshotError> {
+        if self.has_overlay() { Active::over(self, parent) } else { Active::plain(self, Some(parent)) }
+    }
+
+    /// Unpacks `layers`, digests of blobs, lowest first, into the snapshot `id`, which stands for them.
     ///
     /// # Errors
     /// `Layer`, `Store`, `Io`.
-    pub fn import(&self, layers: &[Digest]) -> Result<Snapshot, SnapshotError> {
-        let single_id = is_single()?;
-        // A tree whose owners could not be kept is another one than that with them.
-        let id = key(if single_id { "import single" } else { "import" }, layers);
-        if let Some(snapshot) = self.get(&id)? {
-            return Ok(snapshot);
-        }
-        let active = self.prepare(None)?;
-        let options = UnpackOptions { single_id, ..UnpackOptions::default() };
+    pub fn import(&self, id: &Digest, layers: &[Digest]) -> Result<Snapshot, SnapshotError> {
+        let active = self.prepare()?;
+        let options = UnpackOptions { single_id: self.single_id, ..UnpackOptions::default() };
         for layer in layers {
             unpack(self.store.read(layer)?, &active.path(), &options)?;
         }
-        active.commit_as(&id)
+        active.commit_derived(id)
     }
 
-    /// Lays snapshots over one another: of files at the same place the last one stays.
+    /// Makes the snapshot `id` that holds one file, `filename`, with the bytes of the file `blob`, which nobody writes
+    /// to any more.
     ///
     /// # Errors
-    /// `Io`, `Layer`, `Store`.
-    pub fn merge(&self, snapshots: &[Snapshot]) -> Result<Snapshot, SnapshotError> {
-        if let [only] = snapshots {
-            return Ok(only.clone());
+    /// `Pattern` for a name that is a path, `Io`, `Store`.
+    pub fn file(&self, id: &Digest, blob: &Path, filename: &str) -> Result<Snapshot, SnapshotError> {
+        if filename.is_empty() || matches!(filename, "." | "..") || filename.contains('/') {
+            return Err(SnapshotError::Pattern { pattern: filename.to_owned() });
         }
-        let id = key("merge", &snapshots.iter().map(Snapshot::digest).collect::<Vec<_>>());
-        if let Some(snapshot) = self.get(&id)? {
-            return Ok(snapshot);
+        let active = self.prepare()?;
+        share(blob, &active.path().join(filename))?;
+        active.commit_derived(id)
+    }
+
+    /// Lays `parts` over one another, making the snapshot `id`: of files at the same place the last one stays.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn merge(&self, id: &Digest, parts: &[Snapshot]) -> Result<Snapshot, SnapshotError> {
+        let active = self.prepare()?;
+        for part in parts {
+            lay(&part.path, &active.path(), Files::Linked)?;
         }
-        let active = self.prepare(None)?;
-        for snapshot in snapshots {
-            lay(&snapshot.path, &active.path(), Files::Linked)?;
-        }
-        active.commit_as(&id)
+        active.commit_derived(id)
+    }
+
+    /// Copies what `include` names of the directory `from`, everything if it is empty.
+    ///
+    /// Owners become those of this process and modes 0755 or 0644, so that equal files give equal digests whatever
+    /// the umask of the checkout was. Symbolic links are copied, never followed.
+    ///
+    /// # Errors
+    /// `Pattern`, `Detour`, `Kind` for the directory; `Io`, `Layer`, `Store`.
+    pub fn copy_in(&self, from: &Path, include: &[String]) -> Result<Snapshot, SnapshotError> {
+        let active = self.prepare()?;
+        copy_in(from, include, &active.path())?;
+        active.commit()
     }
 
     /// Removes the snapshot `id`; fine where there is none. Nobody may be using it.
@@ -234,39 +260,58 @@ impl Snapshots {
         Ok(Scratch(Some(self.store.temporary_directory()?)))
     }
 
-    /// Gives the tree in `scratch` its meta and its name, `content-<digest>` without one.
-    pub(super) fn publish(&self, scratch: Scratch, id: Option<&str>) -> Result<Snapshot, SnapshotError> {
-        let tree = scratch.tree();
-        let digest = tree_digest(&tree)?;
-        let id = id.map_or_else(|| format!("content-{}", digest.hex()), str::to_owned);
-        check(&id)?;
-        let size = size(&tree)?;
-        let meta = serde_json::to_vec(&Meta { digest, size, boot: boot() }).expect("a meta is plain data");
+    /// Gives the tree in `scratch` its meta and its name.
+    ///
+    /// Where the name is taken, because another run was faster, that one's tree is as good.
+    pub(super) fn publish(
+        &self,
+        scratch: Scratch,
+        content: &Digest,
+        origin: Origin,
+    ) -> Result<Snapshot, SnapshotError> {
+        let id = content.hex();
         let path = scratch.path().join(META);
-        fs::write(&path, meta).map_err(SnapshotError::io("write", &path))?;
+        fs::write(&path, bytes(&Meta { content: *content, origin, boot: boot() }))
+            .map_err(SnapshotError::io("write", &path))?;
         let place = self.room.join(&id);
         match fs::rename(scratch.path(), &place) {
             Ok(()) => {
                 scratch.release();
-                Ok(Snapshot { id, digest, size, path: place.join("fs") })
+                Ok(self.snapshot(&id, *content))
             }
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
                 match self.get(&id)? {
                     Some(snapshot) => Ok(snapshot),
                     // It was damaged and is gone now.
-                    None => self.publish(scratch, Some(&id)),
+                    None => self.publish(scratch, content, origin),
                 }
             }
             Err(error) => Err(SnapshotError::io("publish", &place)(error)),
         }
     }
 
-    fn write_meta(&self, path: &Path, meta: &Meta) -> Result<(), SnapshotError> {
+    fn snapshot(&self, id: &str, digest: Digest) -> Snapshot {
+        Snapshot { id: id.to_owned(), digest, path: self.room.join(id).join("fs") }
+    }
+
+    /// Reads what is written beside a tree; a damaged one is as good as none, and then the tree goes too.
+    fn meta(&self, id: &str) -> Result<Option<Meta>, SnapshotError> {
+        let path = self.room.join(id).join(META);
+        match fs::read(&path) {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(meta) => Ok(Some(meta)),
+                Err(_) => self.remove(id).map(|()| None),
+            },
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(SnapshotError::io("read", &path)(error)),
+        }
+    }
+
+    fn write_meta(&self, id: &str, meta: &Meta) -> Result<(), SnapshotError> {
         let scratch = self.scratch()?;
-        let new = scratch.path().join(META);
-        let bytes = serde_json::to_vec(meta).expect("a meta is plain data");
-        fs::write(&new, bytes).map_err(SnapshotError::io("write", &new))?;
-        fs::rename(&new, path).map_err(SnapshotError::io("replace", path))
+        let (new, path) = (scratch.path().join(META), self.room.join(id).join(META));
+        fs::write(&new, bytes(meta)).map_err(SnapshotError::io("write", &new))?;
+        fs::rename(&new, &path).map_err(SnapshotError::io("replace", &path))
     }
 
     /// Tells whether overlays work here; tried once.
@@ -275,40 +320,16 @@ impl Snapshots {
     }
 }
 
-/// Tells whether files can have one owner only, so that archives' owners are lost.
-fn is_single() -> Result<bool, SnapshotError> {
-    let maps = sys::current_map().map_err(SnapshotError::io("read", Path::new("/proc/self/uid_map")))?;
-    Ok(maps.0.is_single() || maps.1.is_single() || !sys::has_capability(CapabilitySet::CHOWN))
-}
-
 fn check(id: &str) -> Result<(), SnapshotError> {
     let plain = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if plain { Ok(()) } else { Err(SnapshotError::Id { id: id.to_owned() }) }
 }
 
-/// The id of a tree that follows from others in one way only.
-fn key(word: &str, digests: &[Digest]) -> String {
-    let mut hasher = Hasher::default();
-    hasher.field(word.as_bytes());
-    for digest in digests {
-        hasher.field(digest.as_bytes());
-    }
-    hasher.finish().hex()
+fn bytes(meta: &Meta) -> Vec<u8> {
+    serde_json::to_vec(meta).expect("a meta is plain data")
 }
 
 /// Names this run of the kernel; empty where it has no name, and then nothing is verified.
 fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
-}
-
-fn size(tree: &Path) -> Result<u64, SnapshotError> {
-    let mut size = 0;
-    for entry in WalkDir::new(tree) {
-        let entry = entry.map_err(|error| walk_error(error, tree))?;
-        let metadata = fs::symlink_metadata(entry.path()).map_err(SnapshotError::io("examine", entry.path()))?;
-        if metadata.is_file() {
-            size += metadata.len();
-        }
-    }
-    Ok(size)
 }

@@ -70,6 +70,12 @@ pub(super) fn walk_error(error: walkdir::Error, tree: &Path) -> SnapshotError {
     SnapshotError::Io { action: "list", path, source }
 }
 
+/// Makes `target` the same file as `source`, or a copy of it where that cannot be.
+pub(super) fn share(source: &Path, target: &Path) -> Result<(), SnapshotError> {
+    let metadata = fs::symlink_metadata(source).map_err(SnapshotError::io("examine", source))?;
+    place(source, target, &metadata, Files::Linked, &mut Copied::new())
+}
+
 /// First copies of files with several names, by device and inode.
 type Copied = BTreeMap<(u64, u64), PathBuf>;
 

@@ -1,0 +1,95 @@
+# CPython 3.10 to 3.15: configure, make and install into /out/opt/python. The release tree is made of this by python.sh.
+#
+# What comes out: bin/python3.X with every standard module and every dependency inside, NEEDED libc.so alone, entry at our own stub
+# (cpython/entry.c), PT_INTERP still there because it has to run in this build; lib/python3.X without tests and byte code; include.
+#
+# Kept small by these: one shared path for all versions; what differs is in `case $series` below, and which patches apply is decided by
+# looking at the source they are for, so that a patch release that has a fix needs no change here.
+. /scripts/step.sh
+
+series=${DOCKLESS_VERSION%.*}
+case $DOCKLESS_VERSION in *[a-z]*) series=$(printf '%s' "$DOCKLESS_VERSION" | sed 's/^\([0-9]*\.[0-9]*\).*/\1/') ;; esac
+
+unpack cpython
+
+apply() {
+    say "applying $1"
+    patch -p1 --no-backup-if-mismatch --fuzz=0 -i "/scripts/patches/cpython/$1.patch"
+}
+apply site-musllinux-tags
+apply ssl-certificates
+if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
+cp /scripts/cpython/main.c Programs/python.c
+
+# Byte code is compiled once, at the end, in its own way: python.sh.
+sed -i 's,\$(DESTDIR)\$(LIBDEST)/compileall.py,-c pass,' Makefile.pre.in
+
+# 3.10 knows no musl: it and every musl wheel of its time call the platform ...-linux-gnu in file names of extension modules. So the
+# compiler is not asked there, for its true answer would contradict configure's table.
+if [ "$series" = 3.10 ]; then sed -i 's,^ *MULTIARCH=\$(\$CC --print-multiarch 2>/dev/null)$,MULTIARCH=,' configure; fi
+
+# The entry stub must not become calls of a C library that is not there yet.
+$CC -Os -g0 -std=gnu11 -ffreestanding -fno-builtin -fno-tree-loop-distribute-patterns -fno-stack-protector -fno-pie \
+    -fno-asynchronous-unwind-tables -Wall -Wextra -Werror -c /scripts/cpython/entry.c -o /build/entry.o
+
+# Functions that musl has only byte by byte; they prove themselves before they are linked. i686 promises no SSE2.
+memory_object=
+if [ "$DOCKLESS_ARCH" = x86_64 ]; then
+    memory_object=/build/memory.o
+    $CC -O2 -g0 -std=gnu11 -fno-builtin -fno-tree-loop-distribute-patterns -fno-pie -Wall -Wextra -Werror \
+        -c /scripts/cpython/memory.c -o $memory_object
+    $CC -O1 -g0 -std=gnu11 -fno-builtin -no-pie -Wall -Wextra -Werror /scripts/cpython/memory-test.c $memory_object -o /build/memory-test
+    /build/memory-test
+fi
+
+# Our flags concern the interpreter only and stay away from what sysconfig tells extension builders (the *_NODIST variables).
+# -fno-pie: the interpreter is at a fixed address, as Debian's is: two hundredths faster, and much more on x86, which has no
+#   relative addressing of data. Extension modules of the user are -fPIC as always.
+CFLAGS="-g0" CFLAGS_NODIST="-fno-pie" OPT="-DNDEBUG -fwrapv -O2 -Wall"
+CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
+# -export-dynamic with --exclude-libs: the C API is seen by extension modules, the libraries inside are not, so that a wheel with
+#   its own OpenSSL uses its own. stack-size: musl gives threads what PT_GNU_STACK says, 128 KiB otherwise. mimalloc.o: an object,
+#   not an archive, for --exclude-libs would hide it and nobody would use it.
+LINKFORSHARED="-Wl,-export-dynamic -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
+LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_object $PREFIX/lib/mimalloc.o"
+# Nothing is compiled with CXX, but sysconfig tells it to extension builders: never the host's.
+CXX=$TRIPLE-g++
+export CXX CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
+
+# Options that came and went.
+options=
+for option in --with-system-ffi --without-static-libpython --disable-test-modules; do
+    case $option in
+    --without-*) name=--with-${option#--without-} ;;
+    --disable-*) name=--enable-${option#--disable-} ;;
+    *) name=$option ;;
+    esac
+    if grep -q -e "^  $option" -e "^  $name" configure; then options="$options $option"; fi
+done
+
+# ac_cv_search_dbm_open: configure tries libgdbm_compat alone, which as an archive lacks libgdbm.
+# MODULE_BUILDTYPE: modules go into the interpreter (from 3.11 on; before, Setup.local alone says so).
+MODULE_BUILDTYPE=static ./configure --build=$TRIPLE --prefix=/opt/python --with-openssl=$PREFIX --with-system-expat \
+    --enable-loadable-sqlite-extensions --with-dbmliborder=gdbm:ndbm --without-ensurepip --with-computed-gotos \
+    --enable-option-checking=fatal ac_cv_search_dbm_open="-lgdbm_compat -lgdbm" $options
+
+# In a Setup line nothing may contain "=": it would be taken for a make variable.
+case $series in
+3.10)
+    case $DOCKLESS_ARCH in
+    x86) decimal="-DCONFIG_32 -DPPRO -DASM" ;;
+    *) decimal="-DCONFIG_64 -DASM" ;;
+    esac
+    sed "s/@DECIMAL@/$decimal/" /scripts/cpython/Setup-3.10 > Modules/Setup.local ;;
+3.11)
+    # Setup.stdlib is not read by this version unless it is made the local one, and leaves out what setup.py knew better.
+    sed '/^# Test modules/,$d' Modules/Setup.stdlib > Modules/Setup.local
+    cat /scripts/cpython/Setup-3.11 >> Modules/Setup.local ;;
+esac
+
+# -no-pie for every program that is linked, by the command line, which sysconfig does not see.
+make LDFLAGS_NODIST=-no-pie
+make install DESTDIR=/build/stage LDFLAGS_NODIST=-no-pie
+
+cp -a /build/stage/opt /out/
+licence LICENSE Doc/license.rst

@@ -1,0 +1,328 @@
+"""Finishes the release tree. Run by the interpreter that it finishes; standard library only, Python 3.10 and later.
+
+    finish.py loader PROGRAM          takes PT_INTERP out of the interpreter: it finds its loader itself (cpython/entry.c)
+    finish.py tree TREE VERSIONS      scripts, sysconfig, pip's records, byte code, PYTHON.json, and the look for build paths
+    finish.py compile TREE I N        the I-th of N parts of the byte code; started by `tree`
+
+What always holds afterwards: the same input gives the same bytes; nothing in the tree names a directory of the build; what names
+/opt/python is told the real place when it is read, where a reader allows it.
+"""
+import base64
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import pprint
+import py_compile
+import re
+import stat
+import struct
+import subprocess
+import sys
+import sysconfig
+
+INSTALLED = "/opt/python"        # where the tree was configured to be, and what people read in documentation
+BUILD = "/build/cpython"         # where it was compiled
+SYSROOT = "/deps"                # where libraries and headers were
+FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/memory", b"/build/stage", b"/out/opt")
+PARTS = 2                        # of byte code; fixed, or the number of cores would be in the output
+
+# What configure leaves out without a word when it does not find a library. Names as in sys.builtin_module_names.
+REQUIRED = """_asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _csv
+_ctypes _curses _curses_panel _datetime _dbm _decimal _elementtree _gdbm _hashlib _heapq _json _lsprof _lzma _md5 _multibytecodec
+_multiprocessing _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha3 _socket _sqlite3 _ssl _statistics _struct
+_uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource select syslog termios unicodedata zlib""".split()
+REQUIRED_BEFORE = {(3, 12): ["_sha256", "_sha512"], (3, 13): ["_crypt", "audioop", "ossaudiodev", "spwd"],
+                   (3, 15): ["_contextvars"]}
+REQUIRED_FROM = {(3, 12): ["_sha2"], (3, 14): ["_zstd"]}
+
+
+def refuse(*words):
+    sys.exit("finish.py: " + " ".join(str(w) for w in words))
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path, content):
+    """Keeps the mode of what it replaces."""
+    mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o644
+    with open(path, "wb") as file:
+        file.write(content)
+    os.chmod(path, mode)
+
+
+def files(tree):
+    """Every regular file, in one order on every file system. Links are not followed."""
+    for directory, names, plain in os.walk(tree):
+        names.sort()
+        for name in sorted(plain):
+            path = os.path.join(directory, name)
+            if not os.path.islink(path):
+                yield path
+
+
+def drop_loader(program):
+    """PT_INTERP becomes PT_NULL, and the path that it named becomes zeros."""
+    image = bytearray(read(program))
+    if image[:4] != b"\x7fELF":
+        refuse(program, "is no ELF file")
+    if image[4] == 2:
+        table, = struct.unpack_from("<Q", image, 32)
+        size, count = struct.unpack_from("<HH", image, 54)
+        place, length = ("<Q", 8), ("<Q", 32)
+    else:
+        table, = struct.unpack_from("<I", image, 28)
+        size, count = struct.unpack_from("<HH", image, 42)
+        place, length = ("<I", 4), ("<I", 16)
+    dropped = 0
+    for header in range(table, table + count * size, size):
+        if struct.unpack_from("<I", image, header)[0] == 3:
+            start, = struct.unpack_from(place[0], image, header + place[1])
+            bytes_, = struct.unpack_from(length[0], image, header + length[1])
+            image[start:start + bytes_] = bytes(bytes_)
+            image[header:header + size] = bytes(size)
+            dropped += 1
+    if dropped != 1:
+        refuse(program, "has", dropped, "PT_INTERP, expected one")
+    write(program, bytes(image))
+
+
+def without_build(value):
+    """A value of sysconfig or a line of the Makefile without the directories of the build."""
+    value = re.sub(r"'[^']*/deps[^']*' ?", "", value)                  # CONFIG_ARGS: whole arguments
+    value = re.sub(r"-[IL]/deps\S*", "", value)
+    value = re.sub(r"/build/\w+\.o|-Wl,-e,dockless_entry", "", value)
+    value = re.sub(r"/deps/\S*", "", value)
+    return value.replace(BUILD, ".")
+
+
+def mend_sysconfig(library):
+    """_sysconfigdata names no build path and tells the place where the tree is now."""
+    for name in sorted(os.listdir(library)):
+        path = os.path.join(library, name)
+        if name.startswith("_sysconfigdata_") and name.endswith(".py"):
+            scope = {}
+            exec(compile(read(path), name, "exec"), scope)
+            variables = {k: mend_variable(k, v) for k, v in scope["build_time_vars"].items()}
+            write(path, (
+                "# What the interpreter was built with; read by sysconfig.\n"
+                "import sys as _sys\n\n"
+                "build_time_vars = " + pprint.pformat(variables, width=120) + "\n\n"
+                "# The tree may be anywhere; what was configured is only where it usually is.\n"
+                f"if _sys.base_prefix != {INSTALLED!r}:\n"
+                "    for _name, _value in build_time_vars.items():\n"
+                f"        if isinstance(_value, str) and {INSTALLED!r} in _value:\n"
+                f"            build_time_vars[_name] = _value.replace({INSTALLED!r}, _sys.base_prefix)\n").encode())
+        elif name.startswith("_sysconfig_vars_") and name.endswith(".json"):
+            variables = {k: mend_variable(k, v) for k, v in json.loads(read(path)).items()}
+            write(path, (json.dumps(variables, indent=2, sort_keys=True) + "\n").encode())
+        elif name == "build-details.json":
+            # PEP 739: base_prefix may be relative to this file, and other paths to base_prefix.
+            details = relative_to_prefix(json.loads(read(path)))
+            details["base_prefix"] = "../.."
+            details.get("libpython", {}).pop("static", None)
+            write(path, (json.dumps(details, indent=2) + "\n").encode())
+        elif name.startswith("config-"):
+            makefile = os.path.join(path, "Makefile")
+            lines = [mend_makefile_line(line) for line in read(makefile).decode().splitlines()]
+            write(makefile, ("\n".join(lines) + "\n").encode())
+
+
+def relative_to_prefix(value):
+    if isinstance(value, dict):
+        return {k: relative_to_prefix(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [relative_to_prefix(v) for v in value]
+    return value[len(INSTALLED) + 1:] if isinstance(value, str) and value.startswith(INSTALLED + "/") else value
+
+
+def mend_variable(name, value):
+    if not isinstance(value, str):
+        return value
+    if name == "LINKFORSHARED":
+        return "-Wl,-export-dynamic"
+    if name in ("AR", "RANLIB"):
+        return value.replace("gcc-", "")        # ours are wrappers for link time optimization, which need gcc's plugin
+    if name in ("MODLIBS", "LOCALMODLIBS", "BASEMODLIBS"):
+        return ""                # the libraries are inside the interpreter, there is nothing to link
+    return " ".join(without_build(value).split(" ")) if SYSROOT in value or BUILD in value or "/build/" in value else value
+
+
+def mend_makefile_line(line):
+    name = re.match(r"(\w+)\s*=", line)
+    if name and name[1] in ("LINKFORSHARED", "MODLIBS", "LOCALMODLIBS", "BASEMODLIBS"):
+        return f"{name[1]}=\t{mend_variable(name[1], '')}"
+    if name and name[1] == "prefix":
+        return "prefix=\t\t$(abspath $(dir $(lastword $(MAKEFILE_LIST)))/../../..)"
+    return without_build(line)
+
+
+def mend_scripts(tree, program):
+    """`#!` lines that find the interpreter beside the script: an absolute one is wrong after a move."""
+    shell = (f"#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/{program}\" \"$0\" \"$@\"\n' '''\n").encode()
+    changed = {}
+    directory = os.path.join(tree, "bin")
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        if os.path.islink(path):
+            continue
+        content = read(path)
+        if content.startswith(b"#!") and b"python" in content.split(b"\n", 1)[0]:
+            content = shell + content.split(b"\n", 1)[1]
+            write(path, content)
+            changed[os.path.realpath(path)] = content
+    # pip remembers the digests of the scripts it wrote.
+    for path in list(files(os.path.join(tree, "lib"))):
+        if not path.endswith(".dist-info/RECORD"):
+            continue
+        site = os.path.dirname(os.path.dirname(path))
+        rows = []
+        for row in csv.reader(io.StringIO(read(path).decode(), newline="")):
+            content = changed.get(os.path.realpath(os.path.join(site, row[0])))
+            if content is not None:
+                digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+                row = [row[0], "sha256=" + digest, str(len(content))]
+            rows.append(row)
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write(path, text.getvalue().encode())
+
+
+def mend_pkgconfig(tree):
+    directory = os.path.join(tree, "lib", "pkgconfig")
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        if not os.path.islink(path):
+            write(path, without_build(read(path).decode()).replace(
+                "prefix=" + INSTALLED, "prefix=${pcfiledir}/../..", 1).encode())
+
+
+def compile_part(tree, part, parts):
+    """Byte code that is never checked against a time stamp or a source: `unchecked-hash`.
+
+    One process compiles a fixed list in a fixed order, for what was interned before shows in the output of marshal.
+    """
+    sources = [p for p in files(os.path.join(tree, "lib")) if p.endswith(".py")]
+    for path in sources[part::parts]:
+        shown = INSTALLED + path[len(tree):]
+        try:
+            py_compile.compile(path, dfile=shown, doraise=True, quiet=1, optimize=0,
+                               invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        except py_compile.PyCompileError as error:
+            # Templates that are no Python yet (lib2to3 has none any more, pip and setuptools may): left without byte code.
+            print("not compiled:", shown, error.exc_type_name)
+
+
+def compile_all(tree):
+    workers = [subprocess.Popen([sys.executable, __file__, "compile", tree, str(part), str(PARTS)]) for part in range(PARTS)]
+    for status in [worker.wait() for worker in workers]:
+        if status:
+            refuse("compiling ended with", status)
+
+
+def check_modules():
+    version = sys.version_info[:2]
+    required = set(REQUIRED)
+    for before, names in REQUIRED_BEFORE.items():
+        required |= set(names) if version < before else set()
+    for since, names in REQUIRED_FROM.items():
+        required |= set(names) if version >= since else set()
+    missing = sorted(required - set(sys.builtin_module_names))
+    if missing:
+        refuse("these modules are not in the interpreter:", *missing)
+
+
+def check_paths(tree):
+    for path in files(tree):
+        content = read(path)
+        for word in FORBIDDEN:
+            at = content.find(word)
+            # A wheel is compressed and other people's; a match there is chance.
+            if at >= 0 and not path.endswith(".whl"):
+                refuse(path, "names", word.decode() + ":", content[max(0, at - 60):at + 60])
+
+
+def describe(tree, program, versions):
+    """PYTHON.json: what this tree is, for programs. Paths are relative to the tree, sizes in bytes."""
+    variable = sysconfig.get_config_var
+    machine = {"x86_64": "x86_64", "x86": "i686"}[os.environ["DOCKLESS_ARCH"]]
+    known = {name: read(os.path.join(versions, name)).decode().strip() for name in sorted(os.listdir(versions))}
+    licences = os.path.join(tree, "share", "licenses")
+    def relative(path):
+        return os.path.relpath(path, INSTALLED if path.startswith(INSTALLED) else tree)
+    sizes = [os.path.getsize(path) for path in files(tree)]
+    description = {
+        "format": 1,
+        "implementation": "cpython",
+        "version": platform.python_version(),
+        "series": "%d.%d" % sys.version_info[:2],
+        "architecture": os.environ["DOCKLESS_ARCH"],
+        "triple": os.environ["DOCKLESS_TRIPLE"],
+        "profile": os.environ["DOCKLESS_PROFILE"],
+        "libc": {"name": "musl", "version": known["musl"]},
+        "abi": {
+            "soabi": variable("SOABI"),
+            "extension_suffix": variable("EXT_SUFFIX"),
+            "cache_tag": sys.implementation.cache_tag,
+            "flags": sys.abiflags,
+            "wheel_python": "cp%d%d" % sys.version_info[:2],
+            "wheel_platforms": [f"musllinux_1_{minor}_{machine}" for minor in (2, 1, 0)] + [f"linux_{machine}"],
+        },
+        "paths": {
+            "interpreter": "bin/" + program,
+            "libc": "shared_libraries/lib/libc.so",
+            "standard_library": relative(sysconfig.get_path("stdlib")),
+            "site_packages": relative(sysconfig.get_path("purelib")),
+            "include": relative(sysconfig.get_path("include")),
+            "licences": "share/licenses",
+            "certificates": "share/ca-certificates/cacert.pem",
+        },
+        "modules": {
+            "built_in": sorted(sys.builtin_module_names),
+            "absent": sorted(set(sys.stdlib_module_names) & {"_tkinter"} - set(sys.builtin_module_names)),
+        },
+        "components": {
+            name: {"version": version, "licences": sorted(
+                "share/licenses/%s/%s" % (name, file) for file in os.listdir(os.path.join(licences, name)))}
+            for name, version in known.items()
+        },
+        "sizes": {
+            "files": len(sizes),
+            "tree": sum(sizes),
+            "interpreter": os.path.getsize(os.path.join(tree, "bin", program)),
+            "libc": os.path.getsize(os.path.join(tree, "shared_libraries", "lib", "libc.so")),
+        },
+    }
+    write(os.path.join(tree, "PYTHON.json"), (json.dumps(description, indent=2) + "\n").encode())
+
+
+def finish(tree, versions):
+    program = "python%d.%d" % sys.version_info[:2]
+    library = os.path.join(tree, "lib", program)
+    check_modules()
+    for directory, names, _ in os.walk(tree):
+        if os.path.basename(directory) == "__pycache__":
+            for name in os.listdir(directory):
+                os.unlink(os.path.join(directory, name))
+    mend_sysconfig(library)
+    mend_scripts(tree, program)
+    mend_pkgconfig(tree)
+    compile_all(tree)
+    describe(tree, program, versions)
+    check_paths(tree)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "loader":
+        drop_loader(sys.argv[2])
+    elif sys.argv[1] == "tree":
+        finish(sys.argv[2], sys.argv[3])
+    elif sys.argv[1] == "compile":
+        compile_part(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    else:
+        refuse("unknown command", sys.argv[1])

@@ -1,0 +1,331 @@
+//! Recipes to one LLB graph.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use super::select::select;
+use super::{Choice, Matrix, Recipe, RecipeError, SourceLock};
+use crate::llb::{Edge, Graph, GraphBuilder, op, pb};
+use crate::oci::{Arch, Digest};
+
+/// How much a build may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Plain optimisation, no training run: minutes.
+    Quick,
+}
+
+impl Profile {
+    /// Returns the name that flags, steps and file names use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+        }
+    }
+}
+
+/// A package to build, `python@3.11` or `zlib`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Recipe.
+    pub name: String,
+    /// Version or series.
+    pub version: Option<String>,
+}
+
+impl FromStr for Request {
+    type Err = RecipeError;
+
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
+        let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
+        if let Some(version) = version {
+            let fine = version.starts_with(|c: char| c.is_ascii_digit())
+                && version.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));
+            if !fine {
+                return Err(RecipeError::Version { text: version.to_owned() });
+            }
+        }
+        Ok(Self { name: name.to_owned(), version: version.map(str::to_owned) })
+    }
+}
+
+/// Everything that is known about what can be built.
+#[derive(Debug, Clone)]
+pub struct Recipes {
+    /// Recipes by name.
+    pub recipes: BTreeMap<String, Recipe>,
+    /// Source locks in order of preference.
+    pub locks: Vec<SourceLock>,
+    /// Manifest digests of locked root filesystems, by `<name>-<arch>`.
+    pub images: BTreeMap<String, Digest>,
+    /// The release matrix.
+    pub matrix: Matrix,
+}
+
+/// A graph, and what its source vertices stand for.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// The graph.
+    pub graph: Graph,
+    /// Chosen sources by digest.
+    pub sources: BTreeMap<Digest, Choice>,
+    /// Root filesystems by manifest digest: `<name>-<arch>`.
+    pub images: BTreeMap<Digest, String>,
+    /// Version of every package, by name.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// Where a step finds things; part of the contract with `scripts/`, described in docs/recipes.md.
+mod place {
+    pub(super) const BUILD: &str = "/build";
+    pub(super) const DEPS: &str = "/deps";
+    pub(super) const OUT: &str = "/out";
+    pub(super) const SCRIPTS: &str = "/scripts";
+    pub(super) const SOURCES: &str = "/sources";
+    pub(super) const TMP: &str = "/tmp";
+}
+
+const PATH: &str = "/deps/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Metadata key (`OpMetadata.description`) of a step's timeout in seconds: LLB has no field for it.
+pub const TIMEOUT: &str = "dockless.timeout";
+
+impl Recipes {
+    /// Lowers `requests` for `arch`; several results are merged into one. `epoch` is in seconds since 1970.
+    pub fn lower(
+        &self,
+        requests: &[Request],
+        arch: Arch,
+        profile: Profile,
+        epoch: u64,
+    ) -> Result<Lowered, RecipeError> {
+        let mut lowering = Lowering {
+            recipes: self,
+            arch,
+            profile,
+            epoch,
+            builder: GraphBuilder::new(),
+            done: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            images: BTreeMap::new(),
+            versions: BTreeMap::new(),
+        };
+        let mut outputs = Vec::new();
+        for request in requests {
+            let recipe = lowering.recipe(&request.name)?;
+            if request.version.is_some() && !recipe.series {
+                return Err(RecipeError::FixedVersion { name: request.name.clone() });
+            }
+            outputs.push(lowering.package(&request.name, request.version.as_deref(), &mut Vec::new())?.output);
+        }
+        let output = lowering.merged("result", &outputs).expect("at least one request");
+        let Lowering { builder, sources, images, versions, .. } = lowering;
+        Ok(Lowered { graph: builder.finish(output), sources, images, versions })
+    }
+}
+
+/// A package that is in the graph.
+#[derive(Clone)]
+struct Built {
+    output: Edge,
+    /// Names of all packages it needs, directly or not, in order of building.
+    needs: Vec<String>,
+}
+
+struct Lowering<'a> {
+    recipes: &'a Recipes,
+    arch: Arch,
+    profile: Profile,
+    epoch: u64,
+    builder: GraphBuilder,
+    done: BTreeMap<(String, Option<String>), Built>,
+    sources: BTreeMap<Digest, Choice>,
+    images: BTreeMap<Digest, String>,
+    versions: BTreeMap<String, String>,
+}
+
+impl<'a> Lowering<'a> {
+    fn recipe(&self, name: &str) -> Result<&'a Recipe, RecipeError> {
+        self.recipes.recipes.get(name).ok_or_else(|| RecipeError::UnknownRecipe {
+            name: name.to_owned(),
+            known: self.recipes.recipes.keys().cloned().collect(),
+        })
+    }
+
+    fn package(&mut self, name: &str, wanted: Option<&str>, above: &mut Vec<String>) -> Result<Built, RecipeError> {
+        let recipe = self.recipe(name)?;
+        let wanted = if recipe.series { wanted } else { None };
+        let key = (name.to_owned(), wanted.map(str::to_owned));
+        if let Some(built) = self.done.get(&key) {
+            return Ok(built.clone());
+        }
+        if let Some(start) = above.iter().position(|other| other == name) {
+            let circle = above[start..].iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" -> ");
+            return Err(RecipeError::Circle { circle });
+        }
+        above.push(name.to_owned());
+        let built = self.build(recipe, wanted, above)?;
+        above.pop();
+        self.done.insert(key, built.clone());
+        Ok(built)
+    }
+
+    fn build(&mut self, recipe: &Recipe, wanted: Option<&str>, above: &mut Vec<String>) -> Result<Built, RecipeError> {
+        let first = recipe.sources.first().map(|name| self.choose(recipe, name, wanted)).transpose()?;
+        let version = first.as_ref().map(|choice| choice.source.version.clone());
+        let series = version.as_ref().filter(|_| recipe.series).map(super::Version::series);
+        let additions = recipe.additions(self.arch, series.as_deref());
+        // Series recipes below get the exact version, so that `3.11` means one thing in one graph.
+        let exact = version.as_ref().map(|version| version.as_str().to_owned());
+
+        let mut needs: Vec<String> = Vec::new();
+        for name in recipe.needs.iter().chain(additions.iter().flat_map(|a| &a.needs)) {
+            let below = self.package(name, exact.as_deref(), above)?;
+            for need in below.needs.iter().chain([name]) {
+                if !needs.contains(need) {
+                    needs.push(need.clone());
+                }
+            }
+        }
+
+        let mut step = StepInputs::default();
+        let root = self.root(recipe)?;
+        step.mount(root, "/");
+        let mut files: BTreeSet<String> = recipe.files.iter().cloned().collect();
+        files.extend(additions.iter().flat_map(|a| a.files.iter().cloned()));
+        files.insert(recipe.script.clone());
+        let files: Vec<String> = files.into_iter().collect();
+        let needs_caps = ["source.local", "source.local.includepatterns", "source.local.sharedkeyhint"];
+        let label = format!("scripts of {}", recipe.name);
+        let scripts = self.builder.add(&label, op::local("scripts", &files), &[], self.arch, &needs_caps);
+        step.mount(scripts, place::SCRIPTS);
+        for name in recipe.sources.iter().chain(additions.iter().flat_map(|a| &a.sources)) {
+            let choice = match &first {
+                Some(choice) if choice.source.name == *name => choice.clone(),
+                _ => self.choose(recipe, name, wanted)?,
+            };
+            let edge = self.source(choice);
+            step.mount(edge, &format!("{}/{name}", place::SOURCES));
+        }
+        let outputs: Vec<Edge> = needs.iter().map(|name| self.output_of(name, exact.as_deref())).collect();
+        if let Some(deps) = self.merged(&format!("what {} needs", recipe.name), &outputs) {
+            step.mount(deps, place::DEPS);
+        }
+
+        let text = version.as_ref().map_or("0", super::Version::as_str);
+        self.versions.insert(recipe.name.clone(), text.to_owned());
+        let env = self.environment(recipe, &additions, text);
+        let output = self.exec(recipe, text, env, step);
+        Ok(Built { output, needs })
+    }
+
+    fn output_of(&self, name: &str, exact: Option<&str>) -> Edge {
+        let series = self.recipes.recipes.get(name).is_some_and(|recipe| recipe.series);
+        let key = (name.to_owned(), exact.filter(|_| series).map(str::to_owned));
+        let plain = (name.to_owned(), None);
+        self.done.get(&key).or_else(|| self.done.get(&plain)).expect("needs are built before their users").output
+    }
+
+    fn choose(&self, recipe: &Recipe, name: &str, wanted: Option<&str>) -> Result<Choice, RecipeError> {
+        let first = recipe.sources.first().is_some_and(|first| first == name);
+        let wanted = wanted.filter(|_| recipe.series && first);
+        select(&self.recipes.locks, name, wanted, &recipe.name)
+    }
+
+    fn root(&mut self, recipe: &Recipe) -> Result<Edge, RecipeError> {
+        let rootfs = format!("{}-{}", recipe.rootfs, self.arch);
+        let Some(manifest) = self.recipes.images.get(&rootfs).copied() else {
+            return Err(RecipeError::UnknownRootfs { recipe: recipe.name.clone(), rootfs });
+        };
+        let label = format!("root filesystem {rootfs}");
+        let image = op::oci_layout(&format!("dockless/{rootfs}"), &manifest);
+        self.images.insert(manifest, rootfs);
+        Ok(self.builder.add(&label, image, &[], self.arch, &["source.ocilayout"]))
+    }
+
+    fn source(&mut self, choice: Choice) -> Edge {
+        let source = &choice.source;
+        let file = op::blob(&format!("dockless/{}", source.name), &source.digest, &source.file);
+        let label = format!("source {} {}", source.name, source.version);
+        let edge = self.builder.add(&label, file, &[], self.arch, &["source.ocilayout"]);
+        self.sources.insert(choice.source.digest, choice);
+        edge
+    }
+
+    fn merged(&mut self, name: &str, edges: &[Edge]) -> Option<Edge> {
+        match edges {
+            [] => None,
+            [one] => Some(*one),
+            _ => Some(self.builder.add(name, op::merge(edges.len()), edges, self.arch, &["mergeop"])),
+        }
+    }
+
+    fn environment(&self, recipe: &Recipe, additions: &[&super::Addition], version: &str) -> Vec<String> {
+        let mut env = recipe.env.clone();
+        for addition in additions {
+            env.extend(addition.env.clone());
+        }
+        let fixed = [
+            ("PATH", PATH),
+            ("HOME", place::BUILD),
+            ("TMPDIR", place::BUILD),
+            ("LC_ALL", "C"),
+            ("TZ", "UTC"),
+            ("SOURCE_DATE_EPOCH", &self.epoch.to_string()),
+            ("DOCKLESS_PACKAGE", &recipe.name),
+            ("DOCKLESS_VERSION", version),
+            ("DOCKLESS_ARCH", self.arch.name()),
+            ("DOCKLESS_PROFILE", self.profile.name()),
+            ("DOCKLESS_TRIPLE", self.arch.triple()),
+        ];
+        let fixed = fixed.iter().map(|(key, value)| format!("{key}={value}"));
+        fixed.chain(env.iter().map(|(key, value)| format!("{key}={value}"))).collect()
+    }
+
+    fn exec(&mut self, recipe: &Recipe, version: &str, env: Vec<String>, step: StepInputs) -> Edge {
+        let mut mounts = step.mounts;
+        mounts.push(op::scratch(place::OUT, Some(0)));
+        mounts.push(op::scratch(place::BUILD, None));
+        mounts.push(op::tmpfs(place::TMP));
+        let exec = pb::ExecOp {
+            meta: Some(pb::Meta {
+                args: ["/bin/sh", "-eu", &format!("{}/{}", place::SCRIPTS, recipe.script)].map(str::to_owned).to_vec(),
+                env,
+                cwd: place::BUILD.to_owned(),
+                hostname: "dockless".to_owned(),
+                ..pb::Meta::default()
+            }),
+            mounts,
+            network: pb::NetMode::None.into(),
+            ..pb::ExecOp::default()
+        };
+        let needs = [
+            "exec.meta.base",
+            "exec.meta.network",
+            "exec.mount.bind",
+            "exec.mount.bind.readwrite-nooutput",
+            "exec.mount.tmpfs",
+        ];
+        let name = format!("{} {version}", recipe.name);
+        let edge = self.builder.add(&name, pb::op::Op::Exec(exec), &step.inputs, self.arch, &needs);
+        self.builder.describe(edge, TIMEOUT, &recipe.timeout.as_secs().to_string());
+        edge
+    }
+}
+
+/// Inputs and read-only mounts of a step, kept in step with each other.
+#[derive(Default)]
+struct StepInputs {
+    inputs: Vec<Edge>,
+    mounts: Vec<pb::Mount>,
+}
+
+impl StepInputs {
+    fn mount(&mut self, edge: Edge, dest: &str) {
+        let index = self.inputs.iter().position(|other| *other == edge).unwrap_or_else(|| {
+            self.inputs.push(edge);
+            self.inputs.len() - 1
+        });
+        self.mounts.push(op::bind(index, dest));
+    }
+}

@@ -1,0 +1,206 @@
+//! Recipe files: strict, with the place of every mistake.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::RecipeError;
+use super::lock::is_plain_name;
+use crate::oci::Arch;
+
+/// How one package is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// Name of the package; the file is `recipes/<name>.toml`.
+    pub name: String,
+    /// One line for people.
+    pub summary: String,
+    /// SPDX expression of what is built.
+    pub license: String,
+    /// Script in `scripts/` that the step runs.
+    pub script: String,
+    /// Further files or directories of `scripts/` that the step may read.
+    pub files: Vec<String>,
+    /// Sources by lock name; the first one gives the package its version.
+    pub sources: Vec<String>,
+    /// Packages whose outputs, with all that they need, are merged at `/deps`.
+    pub needs: Vec<String>,
+    /// Root filesystem without architecture, e.g. `bookworm`.
+    pub rootfs: String,
+    /// Whether the version is chosen by who asks (`python@3.11`) and passed on to series recipes that it needs.
+    pub series: bool,
+    /// How long the step may run.
+    pub timeout: Duration,
+    /// Environment of the step.
+    pub env: BTreeMap<String, String>,
+    /// Additions by architecture.
+    pub arch: BTreeMap<Arch, Addition>,
+    /// Additions by series, e.g. `3.10`.
+    pub version: BTreeMap<String, Addition>,
+}
+
+/// What an architecture or a series adds to a recipe; its environment wins over the recipe's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addition {
+    /// Environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Further needs.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Further files of `scripts/`.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Further sources.
+    #[serde(default)]
+    pub sources: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Spanned<String>,
+    summary: String,
+    license: String,
+    script: Spanned<String>,
+    #[serde(default)]
+    files: Vec<Spanned<String>>,
+    #[serde(default)]
+    sources: Vec<Spanned<String>>,
+    #[serde(default)]
+    needs: Vec<Spanned<String>>,
+    rootfs: Option<String>,
+    #[serde(default)]
+    series: bool,
+    timeout: Option<Spanned<String>>,
+    #[serde(default)]
+    env: BTreeMap<Spanned<String>, String>,
+    #[serde(default)]
+    arch: BTreeMap<Spanned<String>, Addition>,
+    #[serde(default)]
+    version: BTreeMap<String, Addition>,
+}
+
+/// How long a step may run unless its recipe says otherwise.
+const TIMEOUT: Duration = Duration::from_hours(1);
+
+impl Recipe {
+    /// Parses the text of `recipes/<name>.toml`; `path` is for messages and must have the recipe's name.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, RecipeError> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let error = RecipeError::toml(path, text, &error);
+            with_hint(error)
+        })?;
+        let fail =
+            |span, message: String, help: &str| Err(RecipeError::at(path, text, span, message, Some(help.to_owned())));
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        if *file.name.get_ref() != stem {
+            let message = format!("recipe `{}` lives in a file called `{stem}.toml`", file.name.get_ref());
+            return fail(file.name.span(), message, "name and file name must agree");
+        }
+        for name in file.sources.iter().chain(&file.needs) {
+            if !is_plain_name(name.get_ref()) {
+                return fail(name.span(), format!("`{}` is not a plain name", name.get_ref()), "one word, no slash");
+            }
+        }
+        for name in file.files.iter().chain([&file.script]) {
+            if !name.get_ref().split('/').all(is_plain_name) {
+                let message = format!("`{}` is not a path inside scripts/", name.get_ref());
+                return fail(name.span(), message, "relative to scripts/, without `.` or `..`");
+            }
+        }
+        let timeout = match &file.timeout {
+            None => TIMEOUT,
+            Some(given) => match duration(given.get_ref()) {
+                Some(timeout) => timeout,
+                None => {
+                    return fail(
+                        given.span(),
+                        format!("`{}` is not a duration", given.get_ref()),
+                        "for example 90s, 30m, 3h",
+                    );
+                }
+            },
+        };
+        for key in file.env.keys() {
+            let name = key.get_ref();
+            if name.is_empty() || name.contains(['=', '\0']) || name.starts_with("DOCKLESS_") {
+                return fail(
+                    key.span(),
+                    format!("`{name}` cannot be set by a recipe"),
+                    "DOCKLESS_* belong to the builder",
+                );
+            }
+        }
+        let mut arch = BTreeMap::new();
+        for (name, addition) in file.arch {
+            match Arch::from_str(name.get_ref()) {
+                Ok(known) => _ = arch.insert(known, addition),
+                Err(error) => return fail(name.span(), error.to_string(), "write [arch.x86_64] or [arch.x86]"),
+            }
+        }
+        let plain = |list: Vec<Spanned<String>>| list.into_iter().map(Spanned::into_inner).collect();
+        Ok(Self {
+            name: file.name.into_inner(),
+            summary: file.summary,
+            license: file.license,
+            script: file.script.into_inner(),
+            files: plain(file.files),
+            sources: plain(file.sources),
+            needs: plain(file.needs),
+            rootfs: file.rootfs.unwrap_or_else(|| "bookworm".to_owned()),
+            series: file.series,
+            timeout,
+            env: file.env.into_iter().map(|(key, value)| (key.into_inner(), value)).collect(),
+            arch,
+            version: file.version,
+        })
+    }
+
+    /// Returns the additions that apply, the architecture's before the series'.
+    pub(super) fn additions(&self, arch: Arch, series: Option<&str>) -> Vec<&Addition> {
+        self.arch.get(&arch).into_iter().chain(series.and_then(|series| self.version.get(series))).collect()
+    }
+}
+
+/// Adds the way out to serde's words where we know it.
+fn with_hint(error: RecipeError) -> RecipeError {
+    match error {
+        RecipeError::Text { message, picture, .. } if message.starts_with("unknown field") => {
+            let help = Some("remove the key, or see docs/recipes.md for what a recipe may say".to_owned());
+            RecipeError::Text { message: message.replace("unknown field", "unknown key"), help, picture }
+        }
+        other => other,
+    }
+}
+
+/// Parses `90s`, `30m`, `3h`.
+fn duration(text: &str) -> Option<Duration> {
+    let unit = match text.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        _ => return None,
+    };
+    let number: u64 = text[..text.len() - 1].parse().ok()?;
+    (number > 0).then(|| Duration::from_secs(number.saturating_mul(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
+        assert_eq!(duration("3h"), Some(Duration::from_hours(3)));
+        for wrong in ["", "s", "0m", "10", "-1s", "1d", "1.5h", "9é"] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What can go wrong between a pin and its bytes.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::oci::Digest;
+use crate::rootfs::RootfsError;
+use crate::store::StoreError;
+
+/// Why a source could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file system refused.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was being done, after `failed to`.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A root filesystem's list, lock or package is wrong.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// An origin has other bytes under this name.
+    #[error("`{file}` from {origin} is {actual} ({size} bytes) but the lock names {expected}: nothing of it was used")]
+    Digest {
+        /// The file's name.
+        file: String,
+        /// Where the bytes came from, without credentials.
+        origin: String,
+        /// The digest that the lock names.
+        expected: Digest,
+        /// The digest of what came.
+        actual: Digest,
+        /// The number of bytes that came.
+        size: u64,
+    },
+    /// An origin has a file of another size under this name.
+    #[error(
+        "`{file}` from {origin} has {actual} bytes{} but the lock names {expected} bytes",
+        if *.more { " or more" } else { "" }
+    )]
+    Size {
+        /// The file's name.
+        file: String,
+        /// Where the bytes came from, without credentials.
+        origin: String,
+        /// The size in bytes that the lock names, or the bound where it names none.
+        expected: u64,
+        /// The size in bytes that the origin has.
+        actual: u64,
+        /// Whether the transfer was ended at `actual` bytes, so that there may be more.
+        more: bool,
+    },
+    /// Every origin failed.
+    #[error("no origin has `{file}` ({digest}):{}", Lines(tried))]
+    Unavailable {
+        /// The file's name.
+        file: String,
+        /// Its digest.
+        digest: Digest,
+        /// Each origin and why it failed.
+        tried: Vec<Tried>,
+    },
+    /// The network must not be used and the file is not here.
+    #[error(
+        "`{file}` ({digest}) is neither in the store nor in a --source-dir directory, and --offline forbids to \
+         download it; it is to be had from:{}",
+        Known(origins)
+    )]
+    Offline {
+        /// The file's name.
+        file: String,
+        /// Its digest.
+        digest: Digest,
+        /// Where it could be had.
+        origins: Vec<String>,
+    },
+    /// A pin whose file name is not one.
+    #[error("`{file}` is not a plain file name, so no source may be called that")]
+    FileName {
+        /// The name as given.
+        file: String,
+    },
+    /// The HTTP client could not be made.
+    #[error("failed to set up the HTTP client")]
+    Client {
+        /// What it said.
+        source: reqwest::Error,
+    },
+    /// A proxy's address makes no sense.
+    #[error("proxy `{proxy}` is not an address like http://host:port")]
+    Proxy {
+        /// The address as given, without credentials.
+        proxy: String,
+        /// What is wrong with it.
+        source: reqwest::Error,
+    },
+    /// The run was interrupted.
+    #[error("interrupted while fetching `{file}`")]
+    Stopped {
+        /// The file's name.
+        file: String,
+    },
+    /// An assembled root filesystem is not the one that its lock names.
+    #[error("root filesystem `{name}` was assembled as {actual} but its lock names {expected}")]
+    Image {
+        /// Its name.
+        name: String,
+        /// The manifest that the lock names.
+        expected: Digest,
+        /// The manifest that came out.
+        actual: Digest,
+    },
+    /// A program of apt's failed.
+    #[error("`{command}` failed ({status}):\n{output}")]
+    Apt {
+        /// The command line.
+        command: String,
+        /// Exit code or signal.
+        status: String,
+        /// What it said, the last lines.
+        output: String,
+    },
+    /// A program of apt's said something that we do not understand.
+    #[error("apt's answer for `{package}` lacks {what}")]
+    AptAnswer {
+        /// The package.
+        package: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// No mirror is known.
+    #[error("no Debian mirror is known: apt's configuration on this machine names none")]
+    NoMirror,
+}
+
+impl SourceError {
+    /// Returns a function for `map_err` that says what was done to which file.
+    pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Tells whether what the user gave is wrong, a file, a flag or an address, rather than the machine or the network.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Rootfs(error) => error.is_input(),
+            Self::Digest { .. }
+            | Self::Size { .. }
+            | Self::FileName { .. }
+            | Self::Offline { .. }
+            | Self::Proxy { .. }
+            | Self::Image { .. }
+            | Self::NoMirror => true,
+            Self::Unavailable { tried, .. } => {
+                tried.iter().all(|tried| matches!(tried.reason, Reason::Address | Reason::NoMirror))
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the way out, where one is known.
+    pub fn help(&self) -> Option<String> {
+        const MIRROR: &str = "name a mirror with --debian-mirror URL (it has `dists/` and `pool/` below it)";
+        const BY_HAND: &str = "download it by hand into a directory and name that with --source-dir DIR";
+        let help = match self {
+            Self::Rootfs(error) => return error.help(),
+            Self::Digest { .. } | Self::Size { .. } => {
+                "if that origin is out of date, give another one with --source-dir DIR or --debian-mirror URL; change \
+                 the lock only if you know why the file changed"
+                    .to_owned()
+            }
+            Self::Unavailable { tried, .. } if tried.iter().any(|tried| matches!(tried.reason, Reason::NoMirror)) => {
+                format!("{MIRROR}, or {BY_HAND}")
+            }
+            Self::Unavailable { .. } => {
+                format!("mend the connection (proxies are taken from HTTPS_PROXY), or {BY_HAND}")
+            }
+            Self::Offline { .. } => format!("{BY_HAND}, or run `dockless fetch` once without --offline"),
+            Self::NoMirror => MIRROR.to_owned(),
+            Self::Proxy { .. } => "mend HTTP_PROXY, HTTPS_PROXY or ALL_PROXY in the environment".to_owned(),
+            Self::Stopped { .. } => "run the same command again: what has come is kept".to_owned(),
+            Self::Image { name, .. } => format!(
+                "the lock was written by a dockless that assembles differently, or by hand: write it anew with \
+                 `dockless lock --update rootfs/{name}`"
+            ),
+            Self::Apt { .. } | Self::AptAnswer { .. } => {
+                "the index comes from the first mirror only: name another with --debian-mirror URL".to_owned()
+            }
+            Self::Io { action: "run", .. } => {
+                "resolving needs apt-get and apt-cache: run it on a Debian machine".to_owned()
+            }
+            _ => return None,
+        };
+        Some(help)
+    }
+}
+
+/// An origin that was tried in vain.
+#[derive(Debug)]
+pub struct Tried {
+    /// The origin, without credentials.
+    pub origin: String,
+    /// Why it did not serve.
+    pub reason: Reason,
+}
+
+/// Why one origin did not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// The server said no.
+    #[error("the server answered {status}{}", Attempts(*.attempts))]
+    Status {
+        /// HTTP status.
+        status: reqwest::StatusCode,
+        /// How often it was asked.
+        attempts: usize,
+    },
+    /// No connection, a broken one, or an answer that is not HTTP.
+    #[error("{}{}", Whole(source), Attempts(*.attempts))]
+    Request {
+        /// What the client said.
+        source: reqwest::Error,
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// The connection ended early.
+    #[error("the connection ended after {received} of {expected} bytes{}", Attempts(*.attempts))]
+    Cut {
+        /// Bytes that came.
+        received: u64,
+        /// Bytes in all.
+        expected: u64,
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// Nothing, or next to nothing, came for too long.
+    #[error("nothing came for {} s{}", .waited.as_secs_f32(), Attempts(*.attempts))]
+    Stalled {
+        /// For how long.
+        waited: Duration,
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// A range of bytes that was not asked for.
+    #[error("the server sent other bytes of the file than were asked for")]
+    Range,
+    /// `debian:` without a mirror.
+    #[error("no Debian mirror is known (apt's configuration on this machine names none): pass --debian-mirror URL")]
+    NoMirror,
+    /// An address that we cannot fetch from.
+    #[error("not an address that can be fetched: use https:, http:, file: or debian:pool/…")]
+    Address,
+    /// A local file that cannot be read.
+    #[error("{source}")]
+    File {
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+struct Attempts(usize);
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > 1 { write!(f, " ({} attempts)", self.0) } else { Ok(()) }
+    }
+}
+
+struct Lines<'a>(&'a [Tried]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|tried| write!(f, "\n  {}: {}", tried.origin, tried.reason))
+    }
+}
+
+struct Known<'a>(&'a [String]);
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|origin| write!(f, "\n  {origin}"))
+    }
+}
+
+/// An error's causes, because `reqwest::Error` alone only says "error sending request".
+struct Chain<'a>(&'a reqwest::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+struct Whole<'a>(&'a reqwest::Error);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.0, Chain(self.0))
+    }
+}

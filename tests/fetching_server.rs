@@ -1,0 +1,154 @@
+//! A small real HTTP server on loopback that misbehaves on demand.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// One request: its number from 0, target and headers (names in lower case).
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) number: usize,
+    pub(crate) target: String,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// Returns the start of `Range: bytes=N-`.
+    pub(crate) fn start(&self) -> Option<usize> {
+        self.headers.get("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+    }
+}
+
+/// A running server; stopped on drop. One thread and one request a connection.
+pub(crate) struct Server {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+    most: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(answer: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("an address");
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (most, now, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::default());
+        let answer = Arc::new(answer);
+        let listening = {
+            let (requests, most, stop) = (Arc::clone(&requests), Arc::clone(&most), Arc::clone(&stop));
+            thread::spawn(move || {
+                let stopped: &AtomicBool = &stop;
+                for stream in listener.incoming().map_while(Result::ok) {
+                    if stopped.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let (requests, most, now) = (Arc::clone(&requests), Arc::clone(&most), Arc::clone(&now));
+                    let answer = Arc::clone(&answer);
+                    thread::spawn(move || {
+                        let Some(request) = read(&stream, &requests) else { return };
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        answer(&request, &mut { stream });
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    });
+                }
+            })
+        };
+        Self { address, requests, most, stop, listening: Some(listening) }
+    }
+
+    /// Serves `body` under every path, with ranges.
+    pub(crate) fn of(body: &'static [u8]) -> Self {
+        Self::start(move |request, stream| ranged(request, stream, body, "\"v1\""))
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("no panic").clone()
+    }
+
+    /// Returns the most requests that were answered at the same time.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        if let Some(listening) = self.listening.take() {
+            let _ = listening.join();
+        }
+    }
+}
+
+fn read(stream: &TcpStream, requests: &Mutex<Vec<Request>>) -> Option<Request> {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let target = lines.next()?.split(' ').nth(1)?.to_owned();
+    let headers = lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())))
+        .collect();
+    let mut requests = requests.lock().expect("no panic");
+    let request = Request { number: requests.len(), target, headers };
+    requests.push(request.clone());
+    Some(request)
+}
+
+/// Sends a head, and `body` behind it. The client may have gone away: that is its business.
+pub(crate) fn respond(stream: &mut TcpStream, status: &str, headers: &[&str], body: &[u8]) {
+    let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
+}
+
+/// Sends all of `body`, whatever was asked for.
+pub(crate) fn whole(stream: &mut TcpStream, body: &[u8]) {
+    respond(stream, "200 OK", &[&format!("Content-Length: {}", body.len())], body);
+}
+
+/// Sends the head of all of `body`, and then only the first `count` bytes.
+pub(crate) fn cut(stream: &mut TcpStream, body: &[u8], count: usize, tag: &str) {
+    respond(stream, "200 OK", &[&format!("Content-Length: {}", body.len()), &format!("ETag: {tag}")], &body[..count]);
+}
+
+/// Sends what was asked for, as RFC 9110 wants it: ranges, and all of it when `If-Range` names another version.
+pub(crate) fn ranged(request: &Request, stream: &mut TcpStream, body: &[u8], tag: &str) {
+    let etag = format!("ETag: {tag}");
+    let same = request.headers.get("if-range").is_none_or(|wanted| wanted == tag);
+    match request.start().filter(|_| same) {
+        Some(start) if start >= body.len() => {
+            let range = format!("Content-Range: bytes */{}", body.len());
+            respond(stream, "416 Range Not Satisfiable", &[&range, "Content-Length: 0"], b"");
+        }
+        Some(start) => {
+            let range = format!("Content-Range: bytes {start}-{}/{}", body.len() - 1, body.len());
+            let length = format!("Content-Length: {}", body.len() - start);
+            respond(stream, "206 Partial Content", &[&range, &length, &etag], &body[start..]);
+        }
+        None => respond(stream, "200 OK", &[&format!("Content-Length: {}", body.len()), &etag], body),
+    }
+}
+
+/// Sends the head of `body` and its bytes one at a time, one every `pause`.
+pub(crate) fn drip(stream: &mut TcpStream, body: &[u8], pause: Duration) {
+    respond(stream, "200 OK", &[&format!("Content-Length: {}", body.len())], b"");
+    for byte in body {
+        if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+        thread::sleep(pause);
+    }
+}
