@@ -193,8 +193,8 @@ fn owners_and_devices_travel_where_the_kernel_lets_them() {
     fs::write(&file, "x").expect("file");
     rustix::fs::chown(&file, Some(Uid::from_raw(3_000_000)), Some(Gid::from_raw(42))).expect("owner");
     let mode = Mode::from_raw_mode(0o620);
-    let made = mknodat(CWD, one.path().join("null"), FileType::CharacterDevice, mode, makedev(1, 3));
-    if made.is_err() {
+    let node = mknodat(CWD, one.path().join("null"), FileType::CharacterDevice, mode, makedev(1, 3));
+    if node.is_err() {
         return skip("devices", "this root may not make device nodes");
     }
     let tar = packed(one.path());

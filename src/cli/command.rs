@@ -287,7 +287,10 @@ fn fetch(session: &Session<'_>, args: &args::Fetch, view: &View) -> Result<ExitC
 
 fn doctor(session: &Session<'_>, format: DoctorFormat) -> Result<ExitCode, Failure> {
     let style = Style::of(variable);
-    let findings = doctor::diagnose(&doctor::gather(session.surroundings(style.live)?));
+    let store = session.store_root()?;
+    let mirrors = &session.global.debian_mirror;
+    let surroundings = doctor::Surroundings { store: &store, mirrors, environment: &variable, live: style.live };
+    let findings = doctor::diagnose(&doctor::gather(&surroundings));
     if format == DoctorFormat::Json {
         print(doctor::json(&findings).as_bytes())?;
     } else {

@@ -1,11 +1,9 @@
 //! What a command works with, made from the global options and the environment.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::args::{Global, ProfileArg, ProgressMode};
-use super::doctor::{Machine, Namespaces, Surroundings};
 use super::failure::Failure;
 use super::progress::{Mode, Style, View};
 use crate::build::Project;
@@ -21,11 +19,6 @@ use crate::store::Store;
 #[expect(clippy::disallowed_methods, reason = "the environment enters here")]
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// Returns the variables that are text.
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// What a command knows once it is in its own user namespace.
@@ -111,36 +104,6 @@ impl Session<'_> {
         let jobs =
             Jobs::new(self.jobs()).map_err(crate::solver::SolveError::from).map_err(crate::build::BuildError::from)?;
         Ok(Embedded { store, snapshots, origins: self.origins()?, jobs, cancel, ignore_cache: self.global.no_cache })
-    }
-
-    /// Returns what a doctor must not find out in its own way.
-    pub(super) fn surroundings(&self, live: bool) -> Result<Surroundings, Failure> {
-        let store = self.store_root()?;
-        let place = store.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/tmp")).to_owned();
-        let probe = crate::sandbox::probe(&place)?;
-        let trials = &probe.trials;
-        let refused = [&trials.namespaces, &trials.tmpfs, &trials.proc].into_iter().find_map(Clone::clone);
-        let namespaces = match refused {
-            Some(reason) => Namespaces::Refused { reason },
-            None => Namespaces::Work { overlay: trials.overlay.is_none() },
-        };
-        let facts = probe.facts;
-        let machine = Machine {
-            kernel: facts.kernel,
-            uid: facts.uid,
-            user: facts.user,
-            max_user_namespaces: facts.max_user_namespaces,
-            unprivileged_userns_clone: facts.unprivileged_userns_clone,
-            apparmor_restricts: facts.apparmor_restricts,
-            newuidmap: facts.newuidmap,
-            newgidmap: facts.newgidmap,
-            subuid: facts.subuid,
-            subgid: facts.subgid,
-            seccomp_filtered: facts.seccomp_filtered,
-        };
-        // Without a mirror the doctor says so; it must not fail on the way there.
-        let mirrors = self.origins().map(|origins| origins.mirrors).unwrap_or_default();
-        Ok(Surroundings { store, mirrors, environment: environment(), live, namespaces, machine })
     }
 
     /// Returns the profile.

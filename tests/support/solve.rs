@@ -11,7 +11,7 @@ use dockless::oci::Arch;
 
 /// A place with a store and a root filesystem; vanishes at the end.
 pub(crate) struct Bench {
-    room: tempfile::TempDir,
+    place: tempfile::TempDir,
 }
 
 /// Programs that test steps may use.
@@ -20,8 +20,8 @@ const PROGRAMS: [&str; 8] = ["sh", "cat", "cp", "mkdir", "sleep", "date", "id", 
 impl Bench {
     /// Makes the place; says aloud when the machine cannot run steps and returns `None`.
     pub(crate) fn new() -> Option<Self> {
-        let room = tempfile::tempdir().expect("temporary directory");
-        let bench = Self { room };
+        let place = tempfile::tempdir().expect("temporary directory");
+        let bench = Self { place };
         let root = bench.root();
         for directory in ["bin", "tmp", "proc", "dev", "etc"] {
             fs::create_dir_all(root.join(directory)).expect("directory");
@@ -29,7 +29,7 @@ impl Bench {
         for program in PROGRAMS {
             bench.copy_program(program);
         }
-        let graph = bench.graph(&["echo ready > /out/x"]);
+        let graph = Self::graph(&["echo ready > /out/x"]);
         let run = bench.solve(&graph, &[]);
         if run.status.code() == Some(3) {
             super::skip("userns", &String::from_utf8_lossy(&run.stderr));
@@ -53,33 +53,26 @@ impl Bench {
     }
 
     fn root(&self) -> PathBuf {
-        self.room.path().join("root")
+        self.place.path().join("root")
     }
 
     /// Returns the store's directory.
     pub(crate) fn store(&self) -> PathBuf {
-        self.room.path().join("store")
-    }
-
-    /// Returns a directory for `name`.
-    pub(crate) fn directory(&self, name: &str) -> PathBuf {
-        let path = self.room.path().join(name);
-        fs::create_dir_all(&path).expect("directory");
-        path
+        self.place.path().join("store")
     }
 
     /// Returns a chain of steps: each runs its script and sees the former's output at `/in`.
-    pub(crate) fn graph(&self, scripts: &[&str]) -> Graph {
+    pub(crate) fn graph(scripts: &[&str]) -> Graph {
         let mut builder = GraphBuilder::new();
         let mut last = None;
         for (i, script) in scripts.iter().enumerate() {
-            last = Some(self.step(&mut builder, &format!("step {i}"), script, last.as_slice()));
+            last = Some(Self::step(&mut builder, &format!("step {i}"), script, last.as_slice()));
         }
         builder.finish(last.expect("at least one step"))
     }
 
     /// Adds a step that sees `inputs` merged at `/in` and writes `/out`.
-    pub(crate) fn step(&self, builder: &mut GraphBuilder, name: &str, script: &str, inputs: &[Edge]) -> Edge {
+    pub(crate) fn step(builder: &mut GraphBuilder, name: &str, script: &str, inputs: &[Edge]) -> Edge {
         let root = builder.add("root", op::local("root", &[]), &[], Arch::X86_64, &[]);
         let mut edges = vec![root];
         let mut mounts = vec![op::bind(0, "/")];
