@@ -15,5 +15,6 @@ mod lowering;
 mod marshalling;
 mod rootfs;
 mod rootfs_properties;
+mod snapshots;
 mod store;
 mod support;
