@@ -8,5 +8,6 @@ mod generated;
 mod isolation;
 mod lowering;
 mod marshalling;
+mod messages_report;
 mod store;
 mod support;
