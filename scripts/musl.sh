@@ -17,7 +17,7 @@ patches musl
 
 # The compiler is the root's gcc for now: the wrapper below needs what we are about to build. CROSS_COMPILE is set empty because
 # musl, told a --target, looks for x86_64-ar. Not -fPIC: musl decides object by object.
-CC="gcc $machine" CFLAGS="-O2 -g0 -ffile-prefix-map=/build=." CPPFLAGS='' LDFLAGS='' CROSS_COMPILE='' \
+CC="gcc $machine" CFLAGS="-O2 -g0 -ffile-prefix-map=/build=." CPPFLAGS='' LDFLAGS='-Wl,-z,relro -Wl,-z,now' CROSS_COMPILE='' \
     ./configure --prefix=$PREFIX --syslibdir=$PREFIX/lib --target=$musl_arch --enable-wrapper=gcc
 make AR=ar RANLIB=ranlib
 

@@ -1,13 +1,19 @@
 //! The promises of dockless, by behaviour, in one binary.
 
 mod architecture;
+mod caching;
+mod exports;
 mod fetching;
 mod fetching_origins;
 mod fetching_server;
 mod generated;
 mod isolation;
+mod layers;
+mod layers_hostile;
+mod locks;
 mod lowering;
 mod marshalling;
 mod messages_report;
+mod rootfs;
 mod store;
 mod support;

@@ -157,15 +157,15 @@ fn wait_for(child: &mut Child, word: &str) {
 fn a_writer_that_never_ends() {
     let store = Store::open(&path_from_input()).expect("store");
     let mut writer = store.writer().expect("writer");
-    writer.write_all(&[7; 100_000]).expect("write");
+    writer.write_all(&vec![7; 100_000]).expect("write");
     let directory = store.temporary_directory().expect("directory");
     fs::create_dir_all(directory.path().join("work/work")).expect("directories");
     fs::write(directory.path().join("work/file"), "x").expect("file");
     // As overlayfs leaves its work directory.
-    fs::set_permissions(directory.path().join("work/work"), fs::Permissions::from_mode(0)).expect("mode");
+    fs::set_permissions(directory.path().join("work/work"), fs::Permissions::from_mode(0o0)).expect("mode");
     let _lock = store.lock("vertex").expect("lock");
     println!("\nready");
-    thread::sleep(Duration::from_secs(600));
+    thread::sleep(Duration::from_mins(10));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn kill_9_in_the_middle_leaves_a_usable_store() {
     assert_eq!(names(&root.path().join("tmp")).len(), 2, "only the new run's own corner is left");
     assert!(store.try_lock("vertex").expect("lock").is_some(), "a dead run has no lock");
     assert!(names(&root.path().join("blobs/sha256")).is_empty());
-    let digest = put(&store, &[7; 100_000]);
+    let digest = put(&store, &vec![7; 100_000]);
     assert_eq!(store.contains(&digest), Some(100_000));
 }
 
@@ -205,7 +205,7 @@ fn fill_the_disk() {
     assert_eq!(store.get_record("cache", "key").expect("readable"), None);
     drop(writer);
     assert_eq!(read(&store, &small), b"small");
-    put(&store, &[3; 100_000]);
+    put(&store, &vec![3; 100_000]);
 }
 
 #[test]
@@ -356,8 +356,8 @@ fn removing_a_tree_follows_no_link_and_opens_closed_directories() {
     fs::create_dir_all(tree.join("closed/inner")).expect("directories");
     fs::write(tree.join("closed/inner/file"), "x").expect("file");
     std::os::unix::fs::symlink(&outside, tree.join("closed/link")).expect("link");
-    fs::set_permissions(tree.join("closed/inner"), fs::Permissions::from_mode(0)).expect("mode");
-    fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0)).expect("mode");
+    fs::set_permissions(tree.join("closed/inner"), fs::Permissions::from_mode(0o0)).expect("mode");
+    fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o0)).expect("mode");
     remove_tree(&tree).expect("removed");
     remove_tree(&tree).expect("removing nothing is fine");
     assert_eq!(names(root.path()), ["outside"]);

@@ -11,7 +11,7 @@
  * steps aside.
  *
  * Where libc.so is looked for, in this order:
- *   1. beside the program: the directory of /proc/self/exe, of AT_EXECFN (no /proc), of argv[0] (no /proc and a "#!" line);
+ *   1. beside the program: the directory of /proc/self/exe, of AT_EXECFN, and without /proc of argv[0] (right for a "#!" line);
  *   2. for a program that was copied into a virtual environment: the directory `home` of its pyvenv.cfg;
  *   3. /opt/python, where the tree lives when nobody moved it.
  * A set-user-id program looks at 1. (by /proc only) and 3.
@@ -320,10 +320,9 @@ uintptr_t dockless_load(uintptr_t *stack)
 	if (!failed(size)) {
 		program[size] = 0;
 		file = secure ? open_beside(program, (size_t)directory(program)) : open_for_program(program);
-	} else if (!secure) {
-		if (executed) file = open_through_links(executed);
-		if (failed(file)) file = open_through_links(argv0);
 	}
+	if (failed(file) && executed && !secure) file = open_through_links(executed);
+	if (failed(file) && failed(size) && !secure) file = open_through_links(argv0);
 	if (failed(file)) file = open_beside(HOME_OF_LAST_RESORT, sizeof HOME_OF_LAST_RESORT - 1);
 	if (failed(file)) die("no shared_libraries/lib/libc.so belongs to ", failed(size) ? (executed ? executed : argv0) : program);
 

@@ -26,7 +26,7 @@ import sysconfig
 INSTALLED = "/opt/python"        # where the tree was configured to be, and what people read in documentation
 BUILD = "/build/cpython"         # where it was compiled
 SYSROOT = "/deps"                # where libraries and headers were
-FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/stage", b"/out/opt")
+FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/memory", b"/build/stage", b"/out/opt")
 PARTS = 2                        # of byte code; fixed, or the number of cores would be in the output
 
 # What configure leaves out without a word when it does not find a library. Names as in sys.builtin_module_names.
@@ -96,7 +96,7 @@ def without_build(value):
     """A value of sysconfig or a line of the Makefile without the directories of the build."""
     value = re.sub(r"'[^']*/deps[^']*' ?", "", value)                  # CONFIG_ARGS: whole arguments
     value = re.sub(r"-[IL]/deps\S*", "", value)
-    value = value.replace("/build/entry.o " + SYSROOT + "/lib/mimalloc.o", "").replace("-Wl,-e,dockless_entry", "")
+    value = re.sub(r"/build/\w+\.o|-Wl,-e,dockless_entry", "", value)
     value = re.sub(r"/deps/\S*", "", value)
     return value.replace(BUILD, ".")
 

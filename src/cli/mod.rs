@@ -1,6 +1,18 @@
-//! Arguments, environment, terminal and exit codes: the only place that prints.
+//! Arguments, environment, terminal and exit codes: the only place that prints, reads the environment and exits.
+//!
+//! Human text goes to stderr, results to stdout. Exit codes: 0 done, 1 the build failed, 2 the input is wrong,
+//! 3 this machine cannot, 70 a bug of ours.
 
+mod args;
+mod command;
 pub mod doctor;
+mod failure;
+mod output;
 pub mod progress;
+mod proof;
 pub mod report;
+mod session;
+mod signals;
 pub mod table;
+
+pub use command::main;

@@ -1,1 +1,29 @@
-//! A solved tree or image becomes files.
+//! A tree becomes an artifact: a tarball, a directory, an image.
+//!
+//! What always holds: an artifact appears whole or not at all, because it is made beside its destination under a
+//! hidden name, synced and renamed; and it has the same bytes for the same tree and options, on any machine, with any
+//! number of jobs.
+//!
+//! ```text
+//! tarball          sorted tar, owner 0:0, one time, optionally compressed
+//! directory        the tree copied out; owned by whoever exports
+//! oci_layout       image-spec image-layout.md: oci-layout, index.json, blobs/sha256/...
+//! oci_archive      the same in one tar
+//! docker_archive   what `docker load` reads: manifest.json, <config>.json, <layer>/layer.tar
+//! ```
+//!
+//! An image has one layer: a release tree has no history worth a second one. Why not ocipkg: it holds whole blobs in
+//! memory, stamps them with the clock, and its archives lack the `oci-layout` file.
+
+mod archive;
+mod artifact;
+mod error;
+mod image;
+mod layout;
+mod tarball;
+
+pub use archive::{docker_archive, oci_archive, oci_layout};
+pub use artifact::{Artifact, ArtifactKind};
+pub use error::ExportError;
+pub use image::ImageOptions;
+pub use tarball::{TarballOptions, directory, tarball};

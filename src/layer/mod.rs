@@ -1,1 +1,35 @@
-//! Trees to layer tars and back.
+//! Trees to layer tars and back, and the digest of a tree.
+//!
+//! What always holds: equal trees pack to equal bytes, whatever the order of directories on disk, the number of jobs
+//! or the clock; unpacking touches nothing outside the root it was given, whatever the archive says; a limit that is
+//! passed is an error, never a silent cut.
+//!
+//! ```text
+//! tree --pack--> tar --Compressor--> blob          image-spec layer.md
+//! blob --decompress--> tar --unpack--> tree        whiteouts: image-spec layer.md#whiteouts
+//! tree --tree_digest--> digest of content, names, modes, owners, links, extended attributes; no times
+//! ```
+//!
+//! The archive reader knows ustar, PAX (`pax(1)`) and GNU long names. It uses the `tar` crate for single headers only:
+//! that crate's `unpack` turns devices into empty files, takes whiteouts literally and resolves absolute links on the
+//! host, and its reader takes extension records of any length into memory. Paths are resolved by the kernel
+//! (`openat2(2)` with `RESOLVE_IN_ROOT`), not by comparing strings, which symbolic links defeat.
+
+mod compress;
+mod decompress;
+mod digest;
+mod error;
+mod header;
+mod pack;
+mod place;
+mod reader;
+mod unpack;
+mod walk;
+
+pub use compress::{Compression, Compressor, Hashed};
+pub use decompress::decompress;
+pub use digest::tree_digest;
+pub use error::LayerError;
+pub use pack::{Owner, PackOptions, Packed, pack};
+pub use reader::Limits;
+pub use unpack::{UnpackOptions, Unpacked, unpack};

@@ -87,7 +87,7 @@ struct File {
 }
 
 /// How long a step may run unless its recipe says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(60 * 60);
+const TIMEOUT: Duration = Duration::from_hours(1);
 
 impl Recipe {
     /// Parses the text of `recipes/<name>.toml`; `path` is for messages and must have the recipe's name.
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn durations_are_a_number_and_a_unit() {
         assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("3h"), Some(Duration::from_secs(10_800)));
+        assert_eq!(duration("3h"), Some(Duration::from_hours(3)));
         for wrong in ["", "s", "0m", "10", "-1s", "1d", "1.5h", "9é"] {
             assert_eq!(duration(wrong), None, "{wrong}");
         }

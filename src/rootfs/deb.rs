@@ -82,7 +82,11 @@ pub fn extract(package: &str, deb: impl Read, out: &mut impl Write) -> Result<u6
         }
         number += 1;
         let size = match name.strip_prefix("data.tar") {
-            Some("") => copy(member, out),
+            Some("") => {
+                let promised = member.header().size();
+                copy(member, out)
+                    .and_then(|size| if size == promised { Ok(size) } else { Err(io::ErrorKind::UnexpectedEof.into()) })
+            }
             Some(".gz") => copy(flate2::read::MultiGzDecoder::new(member), out),
             Some(".xz") => {
                 let stream = Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|error| failed(error.into()))?;
@@ -155,6 +159,9 @@ pub fn members(package: &str, data: impl Read + Seek) -> Result<Vec<Member>, Roo
             gid: header.gid().map_err(failed)?,
             mtime: header.mtime().map_err(failed)?,
         });
+    }
+    if found.is_empty() {
+        return Err(unsound("its data archive is empty".to_owned()));
     }
     Ok(found)
 }

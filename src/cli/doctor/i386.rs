@@ -33,7 +33,7 @@ pub(super) fn execute(place: &Path) -> io::Result<()> {
 /// Returns a static executable for `EM_386`: a header, one segment that is read and executed, and the code.
 fn program() -> Vec<u8> {
     let start = HEADER + SEGMENT;
-    let size = u32::from(start) + CODE.len() as u32;
+    let size = u32::from(start) + u32::try_from(CODE.len()).expect("a few bytes");
     let mut bytes = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     let mut half = |value: u16| bytes.extend(value.to_le_bytes());
     // ET_EXEC, EM_386.

@@ -1,0 +1,227 @@
+//! The command line, as clap sees it.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::oci::Arch;
+
+/// Builds OCI layers and release tarballs from recipes, without Docker, a daemon or root.
+#[derive(Debug, Parser)]
+#[command(name = "dockless", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Directory with recipes/, rootfs/ and scripts/ [default: the nearest one upwards]
+    #[arg(long, global = true, value_name = "DIR", env = "DOCKLESS_PROJECT")]
+    pub(crate) project: Option<PathBuf>,
+    /// Where blobs, trees and records are kept [default: `$XDG_DATA_HOME/dockless`]
+    #[arg(long, global = true, value_name = "DIR", env = "DOCKLESS_STORE")]
+    pub(crate) store: Option<PathBuf>,
+    /// How progress is shown
+    #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, env = "DOCKLESS_PROGRESS")]
+    pub(crate) progress: ProgressMode,
+    /// Jobs in all: steps and the compilers inside them share them [default: the cores this process may use]
+    #[arg(short, long, global = true, value_name = "N", env = "DOCKLESS_JOBS")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Source sets in order of preference; what the first does not have comes from the next
+    #[arg(long, global = true, value_name = "SET", value_delimiter = ',', default_values_t = crate::build::SETS.map(str::to_owned), env = "DOCKLESS_SOURCES")]
+    pub(crate) sources: Vec<String>,
+    /// How much a build may cost
+    #[arg(long, global = true, value_enum, default_value_t = ProfileArg::Quick, env = "DOCKLESS_PROFILE")]
+    pub(crate) profile: ProfileArg,
+    /// Debian mirror to fetch from instead of the host's apt configuration; may be repeated
+    #[arg(long, global = true, value_name = "URL", env = "DOCKLESS_DEBIAN_MIRROR", value_delimiter = ',')]
+    pub(crate) debian_mirror: Vec<String>,
+    /// Directory to look for source files in before fetching; may be repeated
+    #[arg(long, global = true, value_name = "DIR", env = "DOCKLESS_SOURCE_DIR", value_delimiter = ':')]
+    pub(crate) source_dir: Vec<PathBuf>,
+    /// Never use the network; say what is missing
+    #[arg(long, global = true, env = "DOCKLESS_OFFLINE")]
+    pub(crate) offline: bool,
+    /// Run every step, whatever the cache has
+    #[arg(long, global = true, env = "DOCKLESS_NO_CACHE")]
+    pub(crate) no_cache: bool,
+    /// Time of every file we make, seconds since 1970 [default: recipes/release.toml]
+    #[arg(long, global = true, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", hide_env_values = true)]
+    pub(crate) epoch: Option<u64>,
+}
+
+/// Views of a solve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A live view on a terminal, plain lines elsewhere
+    Auto,
+    /// The live view
+    Tty,
+    /// One line an event
+    Plain,
+    /// One JSON object a line
+    Json,
+    /// Errors only
+    Quiet,
+}
+
+/// Profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// Plain optimisation, no training run
+    Quick,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Builds recipes: NAME, or python@3.11, python@3.12.6
+    Build(Build),
+    /// Builds, tests and packs standalone Python into dist/
+    Release(Release),
+    /// Proves release tarballs: empty root, moved, venv, pip, ELF checks
+    Test(Test),
+    /// Prints the LLB graph of recipes
+    Graph(Graph),
+    /// Solves an LLB definition read from standard input
+    Solve(Solve),
+    /// Checks the locks, or resolves root filesystems anew
+    Lock(Lock),
+    /// Downloads and verifies everything that a build needs
+    Fetch(Fetch),
+    /// Says what this machine can do, and how to mend what it cannot
+    Doctor(Doctor),
+    /// Prints shell completions
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page
+    Man,
+}
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// Recipes, python with a version or series
+    #[arg(required = true, value_name = "NAME[@VERSION]")]
+    pub(crate) recipes: Vec<String>,
+    /// Architectures
+    #[arg(long, value_delimiter = ',', default_value = "x86_64")]
+    pub(crate) arch: Vec<Arch>,
+    /// Where the result goes: type=tar|dir|oci|oci-archive|docker-archive,dest=PATH
+    #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
+    pub(crate) output: Option<crate::cli::output::Output>,
+}
+
+/// Arguments of `release`.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// Series or versions [default: recipes/release.toml]
+    #[arg(value_name = "VERSION")]
+    pub(crate) versions: Vec<String>,
+    /// Architectures [default: recipes/release.toml]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) arch: Vec<Arch>,
+    /// Where the result goes
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    pub(crate) dist: PathBuf,
+}
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Release tarballs
+    #[arg(required = true, value_name = "TARBALL")]
+    pub(crate) tarballs: Vec<PathBuf>,
+}
+
+/// Arguments of `graph`.
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// Recipes
+    #[arg(required = true, value_name = "NAME[@VERSION]")]
+    pub(crate) recipes: Vec<String>,
+    /// Architecture
+    #[arg(long, default_value = "x86_64")]
+    pub(crate) arch: Arch,
+    /// Form
+    #[arg(long, value_enum, default_value_t = GraphFormat::Tree)]
+    pub(crate) format: GraphFormat,
+}
+
+/// Forms of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// An indented tree
+    Tree,
+    /// One JSON object a line, as `buildctl debug dump-llb` prints them
+    Json,
+    /// The protobuf bytes that BuildKit reads
+    Pb,
+    /// Graphviz
+    Dot,
+}
+
+/// Arguments of `solve`.
+#[derive(Debug, Args)]
+pub(crate) struct Solve {
+    /// Directory for `local://NAME`; may be repeated
+    #[arg(long, value_name = "NAME=DIR", value_parser = local)]
+    pub(crate) local: Vec<(String, PathBuf)>,
+    /// Where the result goes: type=tar|dir|oci|oci-archive|docker-archive,dest=PATH
+    #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
+    pub(crate) output: Option<crate::cli::output::Output>,
+}
+
+/// Parses `NAME=DIR`.
+fn local(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, directory)) if !name.is_empty() && !directory.is_empty() => Ok((name.to_owned(), directory.into())),
+        _ => Err("write NAME=DIR".to_owned()),
+    }
+}
+
+/// Arguments of `lock`.
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    /// Only check that the locks are complete and agree
+    #[arg(long, conflicts_with = "update")]
+    pub(crate) check: bool,
+    /// Resolve these root filesystems anew, e.g. rootfs/bookworm-x86_64; needs apt
+    #[arg(long, value_name = "ROOTFS", num_args = 1..)]
+    pub(crate) update: Vec<String>,
+}
+
+/// Arguments of `fetch`.
+#[derive(Debug, Args)]
+pub(crate) struct Fetch {
+    /// Recipes
+    #[arg(required = true, value_name = "NAME[@VERSION]")]
+    pub(crate) recipes: Vec<String>,
+    /// Architectures
+    #[arg(long, value_delimiter = ',', default_value = "x86_64")]
+    pub(crate) arch: Vec<Arch>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Form
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Table)]
+    pub(crate) format: DoctorFormat,
+}
+
+/// Forms of a diagnosis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}

@@ -1,0 +1,313 @@
+//! The commands.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
+use super::failure::Failure;
+use super::output::{Output, OutputType};
+use super::progress::{Style, View};
+use super::report::Printed;
+use super::session::{Inside, Session, variable};
+use super::{doctor, proof, report, signals};
+use crate::build::{self, BuildError, Corridor};
+use crate::engine::Engine as _;
+use crate::export::{self, ImageOptions, TarballOptions};
+use crate::layer::{Compression, Owner};
+use crate::llb;
+use crate::oci::{Arch, Digest};
+use crate::progress::{Event, Progress};
+use crate::recipe::Request;
+use crate::release::{self, Variant};
+use crate::sandbox::{self, Cancel};
+use crate::solver::{Inputs, SolveError};
+use crate::source;
+
+/// More than any graph we know; a bound for what is read into memory.
+const LARGEST_DEFINITION: u64 = 64 << 20;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let (style, columns) = (Style::of(variable), columns());
+    report::install_panic_report(style, columns);
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report().show(style, columns),
+    }
+}
+
+/// Columns of standard error, 100 where it is no terminal.
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(100, |size| usize::from(size.ws_col.max(20)))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let session = Session { global: &cli.global };
+    match &cli.command {
+        Command::Build(args) => inside(|inside| watched(&session, |view| build(&session, args, inside, view))),
+        Command::Release(args) => inside(|inside| watched(&session, |view| release(&session, args, inside, view))),
+        Command::Test(args) => inside(|inside| test(args, &inside.cancel)),
+        Command::Graph(args) => graph(&session, args),
+        Command::Solve(args) => inside(|inside| watched(&session, |view| solve(&session, args, inside, view))),
+        Command::Lock(args) => watched(&session, |view| lock(&session, args, view)),
+        Command::Fetch(args) => watched(&session, |view| fetch(&session, args, view)),
+        Command::Doctor(args) => doctor(&session, args.format),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "dockless", &mut script);
+            print(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).expect("memory takes what is written");
+            print(&page)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Runs `act` in the command's own user namespace, where files may belong to all ids the user has.
+fn inside(act: impl FnOnce(Inside) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
+    let entered = sandbox::enter()?;
+    let cancel = Cancel::new()?;
+    signals::cancel_on_signals(&cancel)?;
+    act(Inside { cancel, single_id: entered.single_id() })
+}
+
+/// Runs `act` under a view and takes the view away before anything else is said.
+fn watched(session: &Session<'_>, act: impl FnOnce(&View) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
+    let view = session.view();
+    let mut result = act(&view);
+    view.finish();
+    if let Err(Failure::Build(BuildError::Engine(SolveError::Step(failure)))) = &mut result
+        && view.has_shown_tail(&failure.vertex)
+    {
+        // The live view left these very lines on the screen.
+        failure.tail.clear();
+    }
+    result
+}
+
+fn requests(names: &[String]) -> Result<Vec<Request>, Failure> {
+    names.iter().map(|name| Ok(name.parse::<Request>()?)).collect()
+}
+
+fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
+    let project = session.project()?;
+    let requests = requests(&args.recipes)?;
+    if args.output.is_some() && args.arch.len() > 1 {
+        return Err(Failure::Usage {
+            message: "one output cannot take several architectures: build them one by one".to_owned(),
+        });
+    }
+    let engine = session.engine(inside)?;
+    let epoch = session.epoch(&project);
+    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
+    for arch in &args.arch {
+        let built = corridor.build(&requests, *arch, view)?;
+        let tree = built.solved.snapshot;
+        view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
+        if let Some(output) = &args.output {
+            write(output, &tree.path(), *arch, epoch, session.jobs())?;
+            println(&output.dest.display().to_string())?;
+        } else {
+            println(&tree.path().display().to_string())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(output: &Output, tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> Result<(), Failure> {
+    let dest = &output.dest;
+    let image = || image(tree, arch, epoch, jobs);
+    match output.kind {
+        OutputType::Tar => {
+            let gzip = dest.extension().is_some_and(|ending| ending == "gz" || ending == "tgz");
+            let compression = if gzip { Compression::Gzip { level: 9 } } else { Compression::None };
+            export::tarball(tree, &TarballOptions { epoch, prefix: PathBuf::new(), compression, jobs }, dest)?
+        }
+        OutputType::Dir => export::directory(tree, epoch, dest)?,
+        OutputType::Oci => export::oci_layout(tree, &image(), dest)?,
+        OutputType::OciArchive => export::oci_archive(tree, &image(), dest)?,
+        OutputType::DockerArchive => export::docker_archive(tree, &image(), dest)?,
+    };
+    Ok(())
+}
+
+/// An image that starts Python, where the tree is one.
+fn image(tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> ImageOptions {
+    let python = tree.join("opt/python/bin/python3").symlink_metadata().is_ok();
+    let (entrypoint, path) = if python {
+        (vec!["/opt/python/bin/python3".to_owned()], "/opt/python/bin:/usr/local/bin:/usr/bin:/bin")
+    } else {
+        (Vec::new(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    };
+    ImageOptions {
+        arch,
+        epoch,
+        owner: Owner::Root,
+        name: None,
+        entrypoint,
+        command: Vec::new(),
+        env: vec![format!("PATH={path}")],
+        working_directory: String::new(),
+        labels: BTreeMap::new(),
+        created_by: "dockless".to_owned(),
+        compression: Compression::Gzip { level: 6 },
+        jobs,
+    }
+}
+
+fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
+    let project = session.project()?;
+    let matrix = &project.recipes.matrix;
+    let versions = if args.versions.is_empty() { &matrix.versions } else { &args.versions };
+    let architectures = if args.arch.is_empty() { &matrix.architectures } else { &args.arch };
+    let variants: Vec<Variant> = versions
+        .iter()
+        .flat_map(|version| architectures.iter().map(|arch| Variant { version: version.clone(), arch: *arch }))
+        .collect();
+    let engine = session.engine(inside)?;
+    let epoch = session.epoch(&project);
+    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
+    // Wrong versions are found before the first of many minutes is spent.
+    for variant in &variants {
+        corridor.lower(&[python(variant)], variant.arch)?;
+    }
+    for variant in &variants {
+        let built = corridor.build(&[python(variant)], variant.arch, view)?;
+        let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs())?;
+        let name = matrix.artifact(&variant.version, variant.arch);
+        proof::prove_once(&engine.store, &artifact, &name, &engine.cancel, view)?;
+        let path = artifact.publish(&args.dist, &name)?;
+        view.event(&Event::Note { message: &format!("{name}.tar.gz: {} bytes, {}", artifact.size, artifact.digest) });
+        println(&path.display().to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn python(variant: &Variant) -> Request {
+    Request { name: "python".to_owned(), version: Some(variant.version.clone()) }
+}
+
+fn test(args: &args::Test, cancel: &Cancel) -> Result<ExitCode, Failure> {
+    let mut passed = true;
+    for tarball in &args.tarballs {
+        let proof = release::prove(tarball, cancel)?;
+        println(&proof::render(tarball, &proof))?;
+        passed &= proof.passed();
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure> {
+    let project = session.project()?;
+    let requests = requests(&args.recipes)?;
+    let epoch = session.epoch(&project);
+    let graph = project.recipes.lower(&requests, args.arch, session.profile(), epoch)?.graph;
+    let bytes = match args.format {
+        GraphFormat::Tree => llb::tree(&graph).into_bytes(),
+        GraphFormat::Json => llb::json_lines(&graph).into_bytes(),
+        GraphFormat::Pb => graph.to_bytes(),
+        GraphFormat::Dot => llb::dot(&graph).into_bytes(),
+    };
+    print(&bytes)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn solve(session: &Session<'_>, args: &args::Solve, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().take(LARGEST_DEFINITION + 1).read_to_end(&mut bytes);
+    read.map_err(|source| Failure::Io { action: "read", path: "standard input".into(), source })?;
+    if bytes.len() as u64 > LARGEST_DEFINITION {
+        return Err(Failure::Usage { message: "the definition is larger than 64 MiB".to_owned() });
+    }
+    let graph = llb::Graph::from_bytes(&bytes).map_err(SolveError::from).map_err(BuildError::from)?;
+    let engine = session.engine(inside)?;
+    let inputs = Inputs { directories: args.local.iter().cloned().collect(), ..Inputs::default() };
+    let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
+    if let Some(output) = &args.output {
+        let epoch = session.global.epoch.unwrap_or(0);
+        write(output, &solved.snapshot.path(), Arch::X86_64, epoch, session.jobs())?;
+        return println(&output.dest.display().to_string()).map(|()| ExitCode::SUCCESS);
+    }
+    println(&solved.snapshot.path().display().to_string()).map(|()| ExitCode::SUCCESS)
+}
+
+fn lock(session: &Session<'_>, args: &args::Lock, view: &View) -> Result<ExitCode, Failure> {
+    let root = session.project_root()?;
+    let store = session.store()?;
+    let origins = session.origins()?;
+    // Not a vertex of any graph: what is fetched is shown under one name.
+    let told: (&dyn Progress, Digest) = (view, Digest::of(b"dockless lock"));
+    for name in &args.update {
+        let name = name.trim_start_matches("rootfs/");
+        let place = (root.join("rootfs"), name);
+        let lock = source::update_rootfs(&store, (&place.0, place.1), &origins, session.jobs(), told)?;
+        println(&format!("rootfs/{name}.lock: {} packages, {}", lock.packages.len(), lock.manifest))?;
+    }
+    if args.update.is_empty() {
+        let project = session.project()?;
+        for (name, rootfs) in &project.rootfs {
+            source::reproduce(&store, rootfs, &origins, session.jobs(), told)?;
+            println(&format!("rootfs/{name}: {} packages, {}", rootfs.lock.packages.len(), rootfs.lock.manifest))?;
+        }
+        for lock in &project.recipes.locks {
+            println(&format!("{}: {} sources", lock.set, lock.sources.len()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fetch(session: &Session<'_>, args: &args::Fetch, view: &View) -> Result<ExitCode, Failure> {
+    let project = session.project()?;
+    let requests = requests(&args.recipes)?;
+    let store = session.store()?;
+    let origins = session.origins()?;
+    let epoch = session.epoch(&project);
+    for arch in &args.arch {
+        let lowered = project.recipes.lower(&requests, *arch, session.profile(), epoch)?;
+        let files: Vec<source::Pinned> = lowered.sources.values().map(build::pinned).collect();
+        let told: (&dyn Progress, Digest) = (view, lowered.graph.output().vertex);
+        source::fetch_all(&store, &files, &origins, source::PARALLEL, told)?;
+        for name in lowered.images.values() {
+            source::assemble(&store, &project.rootfs[name], &origins, session.jobs(), told)?;
+        }
+        println(&format!("{arch}: {} sources, {} root filesystems", files.len(), lowered.images.len()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn doctor(session: &Session<'_>, format: DoctorFormat) -> Result<ExitCode, Failure> {
+    let style = Style::of(variable);
+    let store = session.store_root()?;
+    let mirrors = &session.global.debian_mirror;
+    let surroundings = doctor::Surroundings { store: &store, mirrors, environment: &variable, live: style.live };
+    let findings = doctor::diagnose(&doctor::gather(&surroundings));
+    if format == DoctorFormat::Json {
+        print(doctor::json(&findings).as_bytes())?;
+    } else {
+        println(doctor::table(&findings, style, None).trim_end())?;
+    }
+    Ok(if doctor::can_build(&findings) { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// Writes a line of the result.
+fn println(line: &str) -> Result<(), Failure> {
+    print(format!("{line}\n").as_bytes())
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    match report::print(bytes) {
+        // Whoever reads `dockless … | head` has what they want.
+        Ok(Printed::Written | Printed::Closed) => Ok(()),
+        Err(report) => Err(Failure::Told(report)),
+    }
+}

@@ -1,0 +1,171 @@
+//! Everything that can end a command, and what the user reads then.
+
+use std::path::PathBuf;
+
+use super::report::{Exit, Report, SourcePicture};
+use crate::build::BuildError;
+use crate::export::ExportError;
+use crate::recipe::RecipeError;
+use crate::release::{ProofError, ReleaseError};
+use crate::sandbox::{Fault, Outcome, SandboxError};
+use crate::snapshot::SnapshotError;
+use crate::solver::SolveError;
+use crate::source::SourceError;
+use crate::store::StoreError;
+
+/// Why a command did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    #[error("`{name}` did not pass its tests and was not published")]
+    Unproven { name: String, table: String },
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("{message}")]
+    Usage { message: String },
+    #[error("there is no place for the store: neither HOME nor XDG_DATA_HOME is set")]
+    NoHome,
+    #[error("failed to {action} `{}`", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{}", .0.message)]
+    Told(Box<Report>),
+    #[error("failed to take over signals")]
+    Signals { source: std::io::Error },
+}
+
+impl From<RecipeError> for Failure {
+    fn from(error: RecipeError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl Failure {
+    /// Returns what the user reads.
+    pub(super) fn report(&self) -> Report {
+        if let Self::Told(report) = self {
+            return Report::clone(report);
+        }
+        let (exit, help) = self.kind();
+        let mut report = Report::of(exit, self);
+        report.help = help;
+        match self {
+            Self::Build(BuildError::Recipe(error)) => {
+                report.source = error.picture().map(|picture| SourcePicture {
+                    name: picture.path.display().to_string(),
+                    text: picture.text.clone(),
+                    span: picture.span.clone(),
+                    label: "here".to_owned(),
+                });
+            }
+            Self::Build(BuildError::Engine(SolveError::Step(failure))) => {
+                report.log_tail = Some(failure.tail.join("\n").into_bytes());
+                report.log_path = Some(failure.log.clone());
+            }
+            Self::Unproven { table, .. } => report.message = format!("{}\n{table}", report.message),
+            _ => {}
+        }
+        report
+    }
+
+    fn kind(&self) -> (Exit, Option<String>) {
+        match self {
+            Self::Build(error) => build(error),
+            Self::Store(error) | Self::Release(ReleaseError::Store(error)) => store(error),
+            Self::Snapshot(error) => snapshot(error),
+            Self::Proof(ProofError::Sandbox(error)) | Self::Sandbox(error) => sandbox(error),
+            Self::Proof(ProofError::Archive { .. } | ProofError::Unpack { .. }) => (Exit::Input, None),
+            Self::Unproven { .. } => (Exit::Failed, None),
+            Self::Usage { .. } => (Exit::Input, Some("see --help".to_owned())),
+            Self::NoHome => (Exit::Input, Some("say where with --store DIR".to_owned())),
+            Self::Release(_) | Self::Proof(_) | Self::Io { .. } | Self::Told(_) => (Exit::Machine, None),
+            Self::Signals { .. } => (Exit::Bug, None),
+        }
+    }
+}
+
+fn build(error: &BuildError) -> (Exit, Option<String>) {
+    match error {
+        BuildError::Recipe(error) => (Exit::Input, error.help()),
+        BuildError::NoProject { .. } => {
+            (Exit::Input, Some("go to a clone of the project, or name it with --project DIR".to_owned()))
+        }
+        BuildError::Io { .. } => (Exit::Input, None),
+        BuildError::Export(_) => (Exit::Machine, None),
+        BuildError::Source(error) => source(error),
+        BuildError::Engine(error) => engine(error),
+    }
+}
+
+fn engine(error: &SolveError) -> (Exit, Option<String>) {
+    match error {
+        SolveError::Step(failure) => {
+            let timeout = failure.exit.outcome == Outcome::TimedOut;
+            (Exit::Failed, timeout.then(|| "raise `timeout` in its recipe, or give it more --jobs".to_owned()))
+        }
+        SolveError::Cancelled => {
+            (Exit::Interrupted, Some("run the same command again: finished steps are kept".to_owned()))
+        }
+        SolveError::Graph(_) | SolveError::Unsupported { .. } | SolveError::MissingInput { .. } => (Exit::Input, None),
+        SolveError::Sandbox { source, .. } => sandbox(source),
+        SolveError::Source { source: error, .. } => source(error),
+        SolveError::Snapshot { source, .. } => snapshot(source),
+        SolveError::Store(error) => store(error),
+        SolveError::Jobs(_) | SolveError::Io { .. } => (Exit::Machine, None),
+    }
+}
+
+fn source(error: &SourceError) -> (Exit, Option<String>) {
+    match error {
+        SourceError::Rootfs(_) | SourceError::FileName { .. } | SourceError::Proxy { .. } | SourceError::NoMirror => {
+            (Exit::Input, None)
+        }
+        SourceError::Store(error) => store(error),
+        SourceError::Io { .. } => (Exit::Machine, None),
+        SourceError::Stopped { .. } => {
+            (Exit::Interrupted, Some("run the same command again: what has come is kept".to_owned()))
+        }
+        _ => (Exit::Failed, None),
+    }
+}
+
+fn sandbox(error: &SandboxError) -> (Exit, Option<String>) {
+    match error.fault() {
+        Fault::Input => (Exit::Input, None),
+        Fault::Machine => (Exit::Machine, Some("`dockless doctor` says what this machine lacks".to_owned())),
+        Fault::Bug => (Exit::Bug, None),
+    }
+}
+
+fn store(error: &StoreError) -> (Exit, Option<String>) {
+    let full = error.is_disk_full();
+    (Exit::Machine, full.then(|| "free room on the disk, or put the store elsewhere with --store DIR".to_owned()))
+}
+
+fn snapshot(error: &SnapshotError) -> (Exit, Option<String>) {
+    match error {
+        SnapshotError::Store(error) => store(error),
+        SnapshotError::Pattern { .. } | SnapshotError::Kind { .. } => (Exit::Input, error.help()),
+        _ => (Exit::Machine, error.help()),
+    }
+}

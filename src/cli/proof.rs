@@ -1,0 +1,60 @@
+//! The table of `dockless test`, and proving a tarball before it is published.
+
+use std::path::Path;
+
+use super::failure::Failure;
+use super::progress::clean;
+use super::table::{Align, Table};
+use crate::oci::Arch;
+use crate::progress::{Event, Progress};
+use crate::release::{self, Artifact, Outcome, Proof};
+use crate::sandbox::Cancel;
+use crate::store::Store;
+
+/// Room of the store that remembers which tarballs passed.
+const RECORDS: &str = "proofs";
+
+/// Proves a tarball unless these very bytes were proven before by this version.
+pub(super) fn prove_once(
+    store: &Store,
+    artifact: &Artifact,
+    name: &str,
+    cancel: &Cancel,
+    view: &dyn Progress,
+) -> Result<(), Failure> {
+    let key = format!("{}-{}", artifact.digest.hex(), env!("CARGO_PKG_VERSION"));
+    if store.get_record(RECORDS, &key)?.is_some() {
+        view.event(&Event::Note { message: &format!("{name}.tar.gz passed its tests before") });
+        return Ok(());
+    }
+    view.event(&Event::Note { message: &format!("testing {name}.tar.gz") });
+    let proof = release::prove(&artifact.blob, cancel)?;
+    let table = render(Path::new(&format!("{name}.tar.gz")), &proof);
+    if !proof.passed() {
+        return Err(Failure::Unproven { name: name.to_owned(), table });
+    }
+    view.event(&Event::Note { message: &table });
+    store.put_record(RECORDS, &key, table.as_bytes())?;
+    Ok(())
+}
+
+/// Returns the table of a proof, the verdict last.
+pub(super) fn render(tarball: &Path, proof: &Proof) -> String {
+    let mut table = Table::new(&[
+        ("group", Align::Left),
+        ("check", Align::Left),
+        ("", Align::Left),
+        ("time", Align::Right),
+        ("", Align::Left),
+    ]);
+    for row in &proof.rows {
+        let outcome = if row.outcome == Outcome::Passed { "ok" } else { "FAILED" };
+        let time = row.elapsed.map(|time| format!("{:.1}s", time.as_secs_f64())).unwrap_or_default();
+        table.row([row.group.as_str(), row.name.as_str(), outcome, &time, &clean(row.detail.as_bytes())]);
+    }
+    let failed = proof.rows.iter().filter(|row| row.outcome == Outcome::Failed).count();
+    let passed = proof.rows.len() - failed;
+    let arch = proof.arch.map_or("unknown architecture", Arch::name);
+    let head = format!("{} ({arch}, {})\n", tarball.display(), proof.digest);
+    format!("{head}{}{passed} passed, {failed} failed", table.render(None))
+}

@@ -1,0 +1,52 @@
+//! The engine that needs nobody else.
+
+use std::fmt::Debug;
+
+use crate::llb::Graph;
+use crate::progress::Progress;
+use crate::sandbox::Cancel;
+use crate::snapshot::Snapshots;
+use crate::solver::{Inputs, Jobs, SolveError, Solved, Solver};
+use crate::source::Origins;
+use crate::store::Store;
+
+/// Why an engine did not solve a graph; the same words for every engine.
+pub type EngineError = SolveError;
+
+/// Solves graphs.
+pub trait Engine: Debug {
+    /// Solves `graph` over `inputs` and returns the tree of its result, in the store.
+    fn solve(&self, graph: &Graph, inputs: &Inputs, progress: &dyn Progress) -> Result<Solved, EngineError>;
+}
+
+/// Solves graphs in this process, steps in namespaces.
+#[derive(Debug)]
+pub struct Embedded {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Trees in that store.
+    pub snapshots: Snapshots,
+    /// Where files may be fetched from.
+    pub origins: Origins,
+    /// The budget of all steps of all graphs solved by this engine.
+    pub jobs: Jobs,
+    /// Stops everything.
+    pub cancel: Cancel,
+    /// Do not look results up.
+    pub ignore_cache: bool,
+}
+
+impl Engine for Embedded {
+    fn solve(&self, graph: &Graph, inputs: &Inputs, progress: &dyn Progress) -> Result<Solved, EngineError> {
+        let solver = Solver {
+            store: &self.store,
+            snapshots: &self.snapshots,
+            inputs,
+            origins: &self.origins,
+            jobs: &self.jobs,
+            cancel: &self.cancel,
+            ignore_cache: self.ignore_cache,
+        };
+        solver.solve(graph, progress)
+    }
+}

@@ -1,0 +1,146 @@
+//! What an export leaves behind, and how it gets its name.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempDir};
+
+use super::error::ExportError;
+use crate::oci::{Digest, Hasher};
+
+/// What an artifact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArtifactKind {
+    /// A tar, perhaps compressed.
+    Tarball,
+    /// A directory.
+    Directory,
+    /// An OCI image layout directory.
+    OciLayout,
+    /// An OCI image layout in a tar.
+    OciArchive,
+    /// What `docker load` reads.
+    DockerArchive,
+}
+
+/// A finished artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: ArtifactKind,
+    /// Of a file its bytes, of a directory its tree, of an OCI layout its manifest.
+    pub digest: Digest,
+    /// Size in bytes; of a directory, the content of its files.
+    pub size: u64,
+}
+
+/// A file in the making beside its destination, hashed while it is written; dropped, it leaves nothing.
+#[derive(Debug)]
+pub(super) struct Draft {
+    file: NamedTempFile,
+    hasher: Hasher,
+    destination: PathBuf,
+}
+
+impl Draft {
+    pub(super) fn new(destination: &Path) -> Result<Self, ExportError> {
+        let (parent, prefix) = beside(destination)?;
+        let file = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempfile_in(&parent)
+            .map_err(ExportError::io("create a file in", &parent))?;
+        Ok(Self { file, hasher: Hasher::default(), destination: destination.to_owned() })
+    }
+
+    /// Gives the file its name.
+    pub(super) fn publish(self, kind: ArtifactKind) -> Result<Artifact, ExportError> {
+        let Self { file, hasher, destination } = self;
+        let size = hasher.size();
+        let digest = hasher.finish();
+        file.as_file()
+            .set_permissions(Permissions::from_mode(0o644))
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(ExportError::io("write", file.path()))?;
+        file.persist(&destination).map_err(|error| ExportError::Io {
+            action: "publish",
+            path: destination.clone(),
+            source: error.error,
+        })?;
+        sync_parent(&destination)?;
+        Ok(Artifact { path: destination, kind, digest, size })
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.as_file_mut().write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a directory in the making beside its destination; refuses a destination with files in it.
+pub(super) fn draft_directory(destination: &Path) -> Result<TempDir, ExportError> {
+    let (parent, prefix) = beside(destination)?;
+    match fs::read_dir(destination) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(ExportError::Occupied { path: destination.to_owned() });
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(ExportError::io("look into", destination)(error)),
+    }
+    temporary_in(&parent, &prefix)
+}
+
+/// Makes a directory for what goes into an archive, on the disk where the archive will be.
+pub(super) fn scratch(destination: &Path) -> Result<TempDir, ExportError> {
+    let (parent, prefix) = beside(destination)?;
+    temporary_in(&parent, &prefix)
+}
+
+fn temporary_in(parent: &Path, prefix: &OsStr) -> Result<TempDir, ExportError> {
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(parent)
+        .map_err(ExportError::io("create a directory in", parent))
+}
+
+/// Gives a directory its name.
+pub(super) fn publish_directory(directory: TempDir, destination: &Path) -> Result<(), ExportError> {
+    fs::rename(directory.path(), destination).map_err(ExportError::io("publish", destination))?;
+    // Its old name is gone, so there is nothing for it to remove.
+    let _ = directory.keep();
+    sync_parent(destination)
+}
+
+/// Returns the directory of a destination, made if missing, and the hidden prefix of a draft in it.
+fn beside(destination: &Path) -> Result<(PathBuf, OsString), ExportError> {
+    let name = destination.file_name().ok_or_else(|| ExportError::Destination { path: destination.to_owned() })?;
+    let parent = match destination.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&parent).map_err(ExportError::io("create", &parent))?;
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    Ok((parent, prefix))
+}
+
+/// Makes a new name outlive a power failure.
+fn sync_parent(destination: &Path) -> Result<(), ExportError> {
+    let parent = destination.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|directory| directory.sync_all()).map_err(ExportError::io("sync", parent))
+}

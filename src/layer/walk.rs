@@ -1,0 +1,123 @@
+//! A tree as a sorted list.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::error::LayerError;
+
+/// One file of a tree.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Where it is.
+    pub(super) full: PathBuf,
+    /// Relative to the tree.
+    pub(super) path: PathBuf,
+    pub(super) kind: Kind,
+    pub(super) metadata: Metadata,
+    /// Extended attributes that belong to the content, sorted by name.
+    pub(super) xattrs: Attributes,
+}
+
+/// Names and values of extended attributes.
+pub(super) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Symlink(OsString),
+    /// Another name of a file met before, under this path.
+    HardLink(PathBuf),
+    Character,
+    Block,
+    Fifo,
+    Socket,
+}
+
+/// Lists what is in `tree`, without the tree itself: children after their directory, siblings by the bytes of their
+/// names. Symbolic links are not followed.
+pub(super) fn walk(tree: &Path) -> Result<Vec<Node>, LayerError> {
+    let mut nodes = Vec::new();
+    let mut first_names = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(tree).min_depth(1).sort_by_file_name() {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(tree).to_owned();
+            let source = error.into_io_error().expect("without following links there are no loops");
+            LayerError::Io { action: "list", path, source }
+        })?;
+        let full = entry.path().to_owned();
+        let metadata = fs::symlink_metadata(&full).map_err(LayerError::io("examine", &full))?;
+        let path = full.strip_prefix(tree).expect("a walk stays below its root").to_owned();
+        let mut kind = kind_of(&full, &metadata)?;
+        if kind != Kind::Directory && metadata.nlink() > 1 {
+            let id = (metadata.dev(), metadata.ino());
+            match first_names.get(&id) {
+                Some(first) => kind = Kind::HardLink(PathBuf::clone(first)),
+                None => {
+                    first_names.insert(id, path.clone());
+                }
+            }
+        }
+        let xattrs = if matches!(kind, Kind::File | Kind::Directory) { xattrs(&full)? } else { Vec::new() };
+        nodes.push(Node { full, path, kind, metadata, xattrs });
+    }
+    Ok(nodes)
+}
+
+fn kind_of(full: &Path, metadata: &Metadata) -> Result<Kind, LayerError> {
+    let kind = metadata.file_type();
+    Ok(if kind.is_dir() {
+        Kind::Directory
+    } else if kind.is_symlink() {
+        Kind::Symlink(fs::read_link(full).map_err(LayerError::io("read link", full))?.into_os_string())
+    } else if kind.is_char_device() {
+        Kind::Character
+    } else if kind.is_block_device() {
+        Kind::Block
+    } else if kind.is_fifo() {
+        Kind::Fifo
+    } else if kind.is_socket() {
+        Kind::Socket
+    } else {
+        Kind::File
+    })
+}
+
+/// Tells whether an extended attribute is content: what programs set for themselves, and file capabilities.
+///
+/// Labels of security modules belong to the host, and overlayfs reads its own (`user.overlay.` in a user namespace)
+/// as orders: an archive that carries `user.overlay.redirect` could show a directory that it does not hold.
+pub(super) fn is_content(name: &[u8]) -> bool {
+    name == b"security.capability" || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
+}
+
+/// Reads the extended attributes of a file or directory; none where the file system has none.
+fn xattrs(path: &Path) -> Result<Attributes, LayerError> {
+    use rustix::io::Errno;
+
+    let mut list = vec![0; 64 << 10];
+    let length = match rustix::fs::llistxattr(path, &mut list[..]) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => 0,
+        Err(error) => return Err(LayerError::io("list attributes of", path)(error)),
+    };
+    let mut found = Vec::new();
+    for name in list[..length].split(|byte| *byte == 0).filter(|name| is_content(name)) {
+        let mut value = vec![0; 64 << 10];
+        let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..])
+            .map_err(LayerError::io("read attributes of", path))?;
+        value.truncate(length);
+        found.push((name.to_vec(), value));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Returns a path from bytes of an archive.
+pub(super) fn path_from(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes.to_vec()))
+}

@@ -1,0 +1,367 @@
+"""What a standalone Python must be able to do, run by the Python under test.
+
+Called as `checks.py WHAT`; prints one line a check: `ok<TAB>name<TAB>detail` or `FAIL<TAB>name<TAB>reason`.
+Only /tmp is writable. WHAT is one of the functions at the end.
+"""
+
+import os
+import subprocess
+import sys
+
+
+def check(name, function):
+    try:
+        detail = function()
+    except BaseException as error:  # a crash of one check must not hide the others
+        print("FAIL", name, f"{type(error).__name__}: {error}".replace("\n", " "), sep="\t", flush=True)
+    else:
+        print("ok", name, str(detail or "").replace("\n", " "), sep="\t", flush=True)
+
+
+def need(condition, message):
+    if not condition:
+        raise AssertionError(message)
+
+
+def ssl_():
+    import ssl
+
+    context = ssl.create_default_context()
+    need(context.verify_mode == ssl.CERT_REQUIRED, "certificates are not verified")
+    need(len(context.get_ciphers()) > 10, "few ciphers")
+    return ssl.OPENSSL_VERSION
+
+
+def sqlite3_():
+    import sqlite3
+
+    db = sqlite3.connect(":memory:")
+    db.execute("create virtual table t using fts5(a)")
+    db.execute("insert into t values ('hello world')")
+    need(db.execute("select count(*) from t where t match 'world'").fetchone() == (1,), "fts5 finds nothing")
+    db.execute("create virtual table r using rtree(id, a, b)")
+    need(db.execute("""select json_extract('{"a": 2}', '$.a')""").fetchone() == (2,), "no JSON")
+    db.enable_load_extension(True)
+    return sqlite3.sqlite_version
+
+
+def round_trip(module):
+    def run():
+        data = os.urandom(1000) + bytes(100000)
+        packed = module_of(module).compress(data)
+        need(module_of(module).decompress(packed) == data, "data changed")
+        need(len(packed) < len(data) / 10, "not compressed")
+
+    return run
+
+
+def module_of(name):
+    import importlib
+
+    return importlib.import_module(name)
+
+
+def ctypes_():
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    need(libc.getpid() == os.getpid(), "wrong getpid")
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
+    values = (ctypes.c_int * 4)(4, 2, 3, 1)
+    libc.qsort(values, 4, ctypes.sizeof(ctypes.c_int), kind(lambda a, b: a[0] - b[0]))
+    need(list(values) == [1, 2, 3, 4], "callback did not sort")
+
+
+def readline_():
+    import readline
+
+    readline.add_history("line")
+    need(readline.get_history_item(1) == "line", "no history")
+    return getattr(readline, "_READLINE_LIBRARY_VERSION", "")
+
+
+def curses_():
+    import curses
+
+    for variable in ("TERMINFO", "TERMINFO_DIRS"):
+        os.environ.pop(variable, None)
+    curses.setupterm("xterm-256color", os.open("/dev/null", os.O_WRONLY) if os.path.exists("/dev/null") else 1)
+    need(curses.tigetnum("colors") == 256, "no built-in terminal entry")
+    import curses.panel  # noqa: F401
+
+
+def dbm_gnu():
+    import dbm.gnu
+
+    with dbm.gnu.open("/tmp/gnu.db", "c") as db:
+        db["key"] = "value"
+    with dbm.gnu.open("/tmp/gnu.db") as db:
+        need(db["key"] == b"value", "value lost")
+
+
+def dbm_ndbm():
+    import dbm.ndbm
+
+    with dbm.ndbm.open("/tmp/n", "c") as db:
+        db["key"] = "value"
+        need(db["key"] == b"value", "value lost")
+
+
+def uuid_():
+    import _uuid
+    import uuid
+
+    need(_uuid.has_uuid_generate_time_safe is not None, "no libuuid")
+    need(uuid.uuid1() != uuid.uuid1() and uuid.uuid4().version == 4, "uuids are not unique")
+
+
+def hashlib_():
+    import hashlib
+
+    known = {
+        "md5": "d41d8cd98f00b204e9800998ecf8427e",
+        "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "sha3_256": "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a",
+        "blake2b": "786a02f742015903c6c6fd852552d272912f4740e15847618a86e217f71f5419d25e1031afee585313896444934eb04b903a685b1448b755d56f701afe9be2ce",
+    }
+    for name, digest in known.items():
+        need(hashlib.new(name).hexdigest() == digest, name + " is wrong")
+    need(hashlib.scrypt(b"", salt=b"", n=16, r=1, p=1, dklen=8).hex() == "77d6576238657b20", "scrypt is wrong")
+
+
+def decimal_():
+    import _decimal
+    import decimal
+
+    need(decimal.Decimal is _decimal.Decimal, "decimal is not the C one")
+    need(str(decimal.Decimal(1) / 7) == "0.1428571428571428571428571429", "wrong division")
+    return "libmpdec " + _decimal.__libmpdec_version__
+
+
+def sysconfig_():
+    import sysconfig
+
+    bad = {}
+    for key, value in sysconfig.get_config_vars().items():
+        if isinstance(value, str) and any(path in value for path in ("/build/", "/deps", "/sources/")):
+            bad[key] = value
+    need(not bad, f"build paths: {bad}")
+    return sysconfig.get_config_var("EXT_SUFFIX")
+
+
+def pyexpat_():
+    import xml.etree.ElementTree as tree
+    import pyexpat
+
+    need(tree.fromstring("<a><b>x</b></a>").find("b").text == "x", "wrong tree")
+    return pyexpat.EXPAT_VERSION
+
+
+MODULES = """
+_asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _contextvars _csv
+_ctypes _curses _curses_panel _datetime _dbm _decimal _elementtree _gdbm _hashlib _heapq _json _lsprof _lzma _md5
+_multibytecodec _multiprocessing _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha3 _socket
+_sqlite3 _ssl _statistics _struct _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource
+select syslog termios unicodedata zlib
+""".split()
+
+
+def modules_():
+    missing = []
+    for name in MODULES:
+        try:
+            module = module_of(name)
+        except ImportError as error:
+            missing.append(f"{name} ({error})")
+            continue
+        if getattr(module, "__file__", None):
+            missing.append(f"{name} (not built in: {module.__file__})")
+    need(not missing, "missing: " + ", ".join(missing))
+    return f"{len(MODULES)} built in"
+
+
+def library():
+    """Every module of interest does something real."""
+    for name, function in (
+        ("modules", modules_),
+        ("ssl", ssl_),
+        ("hashlib", hashlib_),
+        ("sqlite3", sqlite3_),
+        ("lzma", round_trip("lzma")),
+        ("bz2", round_trip("bz2")),
+        ("zlib", round_trip("zlib")),
+        ("ctypes", ctypes_),
+        ("readline", readline_),
+        ("curses", curses_),
+        ("dbm.gnu", dbm_gnu),
+        ("dbm.ndbm", dbm_ndbm),
+        ("uuid", uuid_),
+        ("decimal", decimal_),
+        ("xml", pyexpat_),
+        ("sysconfig", sysconfig_),
+        ("pip", lambda: run(sys.executable, "-m", "pip", "--version").split(" from ")[0]),
+    ):
+        check(name, function)
+
+
+def run(*args, **options):
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    text = done.stdout.decode(errors="replace").strip()
+    need(done.returncode == 0, f"exit {done.returncode}: {text[-500:]}")
+    return text
+
+
+WHO = "import sys; print(sys.executable, sys.prefix, sys.base_prefix, sep='|')"
+
+
+def place():
+    """Where am I: sys.executable and sys.prefix, for the prefix in the environment."""
+    prefix = os.environ["EXPECTED_PREFIX"]
+    need(os.path.realpath(sys.executable).startswith(os.path.realpath(prefix) + "/bin/"), f"executable {sys.executable}")
+    need(sys.prefix == prefix and sys.base_prefix == prefix, f"prefix {sys.prefix}")
+    import encodings
+
+    need(encodings.__file__.startswith(prefix + "/lib/"), encodings.__file__)
+
+
+def moved():
+    """A tree elsewhere, a symlink, PATH, another argv[0]."""
+    where = {"EXPECTED_PREFIX": "/moved/python", "PATH": "/moved/python/bin"}
+    binary, here = "/moved/python/bin/python3", os.path.abspath(__file__)
+
+    def as_(*args, **options):
+        options.setdefault("env", where)
+        out = run(*args, here, "place", **options)
+        need("FAIL" not in out and "ok" in out, out)
+
+    check("moved", lambda: as_(binary))
+    os.symlink(binary, "/tmp/link")
+    check("through a symlink", lambda: as_("/tmp/link"))
+    os.makedirs("/tmp/links", exist_ok=True)
+    os.symlink("../link", "/tmp/links/again")
+    check("through two symlinks", lambda: as_("/tmp/links/again"))
+    check("from PATH", lambda: as_("python3", executable=None, env=where))
+    check("another argv[0]", lambda: as_("weird", executable=binary))
+    check("relative", lambda: as_("python/bin/python3", cwd="/moved"))
+    check("host LD_LIBRARY_PATH", lambda: as_(binary, env=dict(where, LD_LIBRARY_PATH="/nonexistent:/lib", LD_PRELOAD="/nonexistent.so")))
+
+
+def without_proc():
+    """An empty root that holds the tree alone, without /proc."""
+
+    def inside():
+        need(not os.path.exists("/empty/proc/self"), "/proc is there")
+
+        def enter():
+            os.chroot("/empty")
+            os.chdir("/")
+
+        out = run("/opt/python/bin/python3", "-c", "import ssl, sqlite3, ctypes, sys; print(sys.prefix)", preexec_fn=enter)
+        need(out == "/opt/python", out)
+
+    check("empty root without /proc", inside)
+
+
+def process_():
+    check("subprocess", lambda: need(run(sys.executable, "-c", WHO).startswith(sys.executable + "|"), "another executable"))
+    for method in ("fork", "spawn", "forkserver"):
+        check("multiprocessing " + method, lambda: multi(method))
+    check("threads", threads)
+
+
+def multi(method):
+    import multiprocessing
+
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        need(pool.map(abs, [-1, 2, -3]) == [1, 2, 3], "wrong result")
+
+
+def threads():
+    import threading
+
+    def deep(n):
+        return 0 if n == 0 else 1 + deep(n - 1)
+
+    sys.setrecursionlimit(20000)
+    results = []
+    workers = [threading.Thread(target=lambda: results.append(deep(5000))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    need(results == [5000] * 4, f"{results}")
+
+
+def environments():
+    """venv in all its forms, pip and a wheel."""
+    wheel = make_wheel("/tmp/tiny-1.0-py3-none-any.whl")
+
+    def venv(directory, *options, python=sys.executable):
+        def create():
+            run(python, "-m", "venv", *options, directory)
+            who = run(directory + "/bin/python", "-c", WHO).split("|")
+            need(who == [directory + "/bin/python", directory, sys.prefix], f"{who}")
+            run(directory + "/bin/pip", "install", "--no-index", "--no-deps", "--quiet", wheel)
+            need(run(directory + "/bin/python", "-c", "import tiny; print(tiny.VALUE)") == "42", "the wheel does nothing")
+            need(run(directory + "/bin/tiny") == "42", "the script does nothing")
+
+        return create
+
+    check("venv", venv("/tmp/v1"))
+    check("venv --copies", venv("/tmp/v2", "--copies"))
+    os.makedirs("/tmp/bin", exist_ok=True)
+    os.symlink(sys.executable, "/tmp/bin/python3")
+    check("venv from a symlink", venv("/tmp/v3", python="/tmp/bin/python3"))
+
+    def musllinux():
+        from pip._vendor.packaging import tags
+
+        found = [str(tag) for tag in tags.sys_tags() if "musllinux" in str(tag)]
+        need(found, "no musllinux wheel would be chosen")
+        return found[0]
+
+    check("musllinux wheels", musllinux)
+
+
+def make_wheel(path):
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tiny.py", "VALUE = 42\ndef main():\n    print(VALUE)\n")
+        info = "tiny-1.0.dist-info/"
+        archive.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        archive.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(info + "entry_points.txt", "[console_scripts]\ntiny = tiny:main\n")
+        archive.writestr(info + "RECORD", "")
+    return path
+
+
+def scripts():
+    """The programs in bin/ run after a move: their #! names no fixed place."""
+
+    def relocatable():
+        directory, tried = "/moved/python/bin", []
+        for name in sorted(os.listdir(directory)):
+            path = os.path.join(directory, name)
+            with open(path, "rb") as file:
+                head = file.read(200)
+            if head.startswith(b"#!"):
+                need(b"/opt/python" not in head.split(b"\n")[0], f"{name}: {head!r}")
+                tried.append(name)
+        return ", ".join(tried)
+
+    check("bin scripts are relocatable", relocatable)
+    if os.path.exists("/bin/sh"):
+        check("moved pip runs", lambda: run("/moved/python/bin/pip3", "--version").split(" from ")[0])
+
+
+if __name__ == "__main__":
+    {
+        "library": library,
+        "place": lambda: check("place", place),
+        "moved": moved,
+        "without-proc": without_proc,
+        "process": process_,
+        "environments": environments,
+        "scripts": scripts,
+    }[sys.argv[1]]()

@@ -1,0 +1,131 @@
+//! The ELF gate: what every program, library and extension module of a release must be.
+//!
+//! Nothing of the host's libc may be needed, nothing may be writable and executable, and relocations are read-only once
+//! the program runs (`elf(5)`, `ld(1) -z`). Programs have no `PT_INTERP`: their entry stub maps the tree's own libc.
+
+use object::Endianness;
+use object::elf;
+use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
+
+use crate::oci::Arch;
+
+/// The only library that may be needed.
+const LIBC: &[u8] = b"libc.so";
+
+/// What a file is to this gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Not an ELF file.
+    Other,
+    /// An ELF file of one of our architectures.
+    Ours(Arch),
+    /// An ELF file of another machine.
+    Foreign,
+}
+
+/// Tells what a file is by its header.
+pub(crate) fn kind(bytes: &[u8]) -> Kind {
+    if !bytes.starts_with(&elf::ELFMAG) {
+        return Kind::Other;
+    }
+    let machine = bytes.get(18..20).map(|m| u16::from_le_bytes([m[0], m[1]]));
+    match (bytes.get(4), machine) {
+        (Some(&elf::ELFCLASS64), Some(elf::EM_X86_64)) => Kind::Ours(Arch::X86_64),
+        (Some(&elf::ELFCLASS32), Some(elf::EM_386)) => Kind::Ours(Arch::X86),
+        _ => Kind::Foreign,
+    }
+}
+
+/// Returns what is wrong with an ELF file; nothing when it may ship.
+pub(crate) fn faults(bytes: &[u8], arch: Arch) -> Vec<String> {
+    let found = match arch {
+        Arch::X86_64 => check::<elf::FileHeader64<Endianness>>(bytes),
+        Arch::X86 => check::<elf::FileHeader32<Endianness>>(bytes),
+    };
+    found.unwrap_or_else(|error| vec![format!("not a sound ELF file: {error}")])
+}
+
+fn check<E: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<String>> {
+    let header = E::parse(bytes)?;
+    let endian = header.endian()?;
+    let mut faults = Vec::new();
+    let kind = header.e_type(endian);
+    // Objects and static archives' members have no segments; a release ships none that matter here.
+    if kind != elf::ET_EXEC && kind != elf::ET_DYN {
+        return Ok(faults);
+    }
+    let segments = header.program_headers(endian, bytes)?;
+    let (mut stack, mut relro, mut dynamic) = (false, false, false);
+    for segment in segments {
+        let flags = segment.p_flags(endian);
+        match segment.p_type(endian) {
+            elf::PT_INTERP => faults.push("has PT_INTERP: depends on the host's loader".to_owned()),
+            elf::PT_LOAD if flags & elf::PF_W != 0 && flags & elf::PF_X != 0 => {
+                faults.push("has a segment that is writable and executable".to_owned());
+            }
+            elf::PT_GNU_STACK => {
+                stack = true;
+                if flags & elf::PF_X != 0 {
+                    faults.push("has an executable stack".to_owned());
+                }
+            }
+            elf::PT_GNU_RELRO => relro = true,
+            elf::PT_DYNAMIC => dynamic = true,
+            _ => {}
+        }
+    }
+    if !stack {
+        faults.push("has no PT_GNU_STACK: the kernel may make the stack executable".to_owned());
+    }
+    if dynamic {
+        if !relro {
+            faults.push("has no RELRO".to_owned());
+        }
+        dynamic_faults::<E>(header, endian, bytes, &mut faults)?;
+    }
+    Ok(faults)
+}
+
+fn dynamic_faults<E: FileHeader<Endian = Endianness>>(
+    header: &E,
+    endian: Endianness,
+    bytes: &[u8],
+    faults: &mut Vec<String>,
+) -> object::Result<()> {
+    let segments = header.program_headers(endian, bytes)?;
+    let Some(entries) = segments.iter().find_map(|s| s.dynamic(endian, bytes).transpose()).transpose()? else {
+        return Ok(());
+    };
+    let value = |tag: u32| {
+        let found = entries.iter().find(|entry| entry.d_tag(endian).into() == u64::from(tag));
+        found.map(|entry| entry.d_val(endian).into())
+    };
+    let flags = value(elf::DT_FLAGS).unwrap_or(0);
+    let flags_1 = value(elf::DT_FLAGS_1).unwrap_or(0);
+    let now = flags & u64::from(elf::DF_BIND_NOW) != 0 || flags_1 & u64::from(elf::DF_1_NOW) != 0;
+    if !now && value(elf::DT_BIND_NOW).is_none() {
+        faults.push("binds lazily: no BIND_NOW".to_owned());
+    }
+    if value(elf::DT_TEXTREL).is_some() || flags & u64::from(elf::DF_TEXTREL) != 0 {
+        faults.push("has text relocations".to_owned());
+    }
+    for (tag, name) in [(elf::DT_RPATH, "RPATH"), (elf::DT_RUNPATH, "RUNPATH")] {
+        if value(tag).is_some() {
+            faults.push(format!("has {name}"));
+        }
+    }
+    let sections = header.sections(endian, bytes)?;
+    let Some((_, index)) = sections.dynamic(endian, bytes)? else {
+        // Stripped of sections: the names cannot be checked, so the file cannot pass.
+        faults.push("has no .dynamic section: cannot tell what it needs".to_owned());
+        return Ok(());
+    };
+    let strings = sections.strings(endian, bytes, index)?;
+    for entry in entries.iter().filter(|entry| entry.d_tag(endian).into() == u64::from(elf::DT_NEEDED)) {
+        let name = u32::try_from(entry.d_val(endian).into()).ok().and_then(|at| strings.get(at).ok()).unwrap_or(b"?");
+        if name != LIBC {
+            faults.push(format!("needs {}", String::from_utf8_lossy(name)));
+        }
+    }
+    Ok(())
+}

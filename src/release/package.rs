@@ -1,0 +1,140 @@
+//! Packing one variant of the matrix.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::layer::{self, Compression, Compressor, LayerError, Owner, PackOptions};
+use crate::oci::{Arch, Digest};
+use crate::snapshot::Snapshot;
+use crate::store::{Store, StoreError};
+
+/// One cell of the matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// Version as asked for, `3.11`.
+    pub version: String,
+    /// Architecture.
+    pub arch: Arch,
+}
+
+/// A tarball in the store, not yet published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where the store has it.
+    pub blob: PathBuf,
+}
+
+/// Why a variant is not in `dist/`.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The tree could not be packed.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be written.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// Room of the store with the tarballs made from trees.
+const RECORDS: &str = "tarballs";
+
+/// Changed when the same tree would give other bytes: packing order, compression, level.
+const FORMAT: u32 = 1;
+
+/// Downloaded far more often than made: as small as gzip gets.
+const LEVEL: u32 = 9;
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    digest: Digest,
+    size: u64,
+}
+
+/// Packs `tree` as a release tarball in the store; a tree packed before is not packed again.
+///
+/// `epoch` is the time of every entry in seconds since 1970; `jobs` threads compress, to the same bytes whatever their
+/// number.
+pub fn package(store: &Store, tree: &Snapshot, epoch: u64, jobs: NonZeroUsize) -> Result<Artifact, ReleaseError> {
+    let key = format!("{}-{epoch}-{FORMAT}", tree.digest().hex());
+    if let Some(bytes) = store.get_record(RECORDS, &key)?
+        && let Ok(record) = serde_json::from_slice::<Record>(&bytes)
+        && store.contains(&record.digest) == Some(record.size)
+    {
+        return Ok(Artifact { digest: record.digest, size: record.size, blob: store.path(&record.digest) });
+    }
+    let failed = |action| move |source| ReleaseError::Io { action, path: store.root().to_owned(), source };
+    let level = Compression::Gzip { level: LEVEL };
+    let mut tar = Compressor::new(store.writer()?, level, jobs).map_err(failed("compress into"))?;
+    let options = PackOptions { epoch, owner: Owner::Root, prefix: PathBuf::new() };
+    layer::pack(&tree.path(), &options, &mut tar)?;
+    let stored = tar.finish().map_err(failed("compress into"))?.commit()?;
+    let record = Record { digest: stored.digest, size: stored.size };
+    store.put_record(RECORDS, &key, &serde_json::to_vec(&record).expect("a record is JSON"))?;
+    Ok(Artifact { digest: stored.digest, size: stored.size, blob: store.path(&stored.digest) })
+}
+
+impl Artifact {
+    /// Puts the tarball and its checksum into `dist` as `<name>.tar.gz`; returns the tarball's path.
+    pub fn publish(&self, dist: &Path, name: &str) -> Result<PathBuf, ReleaseError> {
+        let error = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| ReleaseError::Io { action, path, source }
+        };
+        fs::create_dir_all(dist).map_err(error("create directory", dist))?;
+        let file = format!("{name}.tar.gz");
+        let path = dist.join(&file);
+        let checksum = dist.join(format!("{file}.sha256"));
+        // A checksum without its tarball would be a lie, a tarball without checksum only unfinished.
+        match fs::remove_file(&checksum) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(error("remove old", &checksum)(source));
+            }
+            _ => {}
+        }
+        let copy = temporary(dist)?;
+        let mut bytes = fs::File::open(&self.blob).map_err(error("open", &self.blob))?;
+        let copied = io::copy(&mut bytes, &mut copy.as_file()).and_then(|_| copy.as_file().sync_all());
+        copied.map_err(error("write", &path))?;
+        readable(copy.path())?;
+        copy.persist(&path).map_err(|failed| error("rename to", &path)(failed.error))?;
+        let mut sum = temporary(dist)?;
+        let written = writeln!(sum, "{}  {file}", self.digest.hex()).and_then(|()| sum.as_file().sync_all());
+        written.map_err(error("write", &checksum))?;
+        readable(sum.path())?;
+        sum.persist(&checksum).map_err(|failed| error("rename to", &checksum)(failed.error))?;
+        Ok(path)
+    }
+}
+
+fn temporary(dist: &Path) -> Result<tempfile::NamedTempFile, ReleaseError> {
+    let made = tempfile::Builder::new().prefix(".release-").tempfile_in(dist);
+    made.map_err(|source| ReleaseError::Io { action: "create a file in", path: dist.to_owned(), source })
+}
+
+/// Temporary files are private; what is published is for everybody.
+fn readable(path: &Path) -> Result<(), ReleaseError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).map_err(|source| ReleaseError::Io {
+        action: "set permissions of",
+        path: path.to_owned(),
+        source,
+    })
+}

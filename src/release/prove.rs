@@ -1,0 +1,254 @@
+//! `dockless test`: a release tarball shows what it can do before anybody gets it.
+//!
+//! The archive is read once for the gates that need no execution. Then it is unpacked and its own Python runs
+//! `checks.py` in our sandbox over roots that hold the tree and nothing else: no libc, no shell, no terminfo, no
+//! certificates of any host. One process a scenario, so that a crash of one is a row and not the end.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::archive::{self, Findings};
+use crate::layer::{self, LayerError, UnpackOptions};
+use crate::oci::{Arch, Digest, Hasher};
+use crate::sandbox::{self, Cancel, Mount, Network, SandboxError, Step, StepMount};
+
+const CHECKS: &str = include_str!("checks.py");
+
+/// How one check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it must be.
+    Passed,
+    /// Not as it must be.
+    Failed,
+}
+
+/// One line of a proof.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Group of checks: archive, elf, library, …
+    pub group: String,
+    /// What was checked.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// A version, a count, or what went wrong.
+    pub detail: String,
+    /// Wall time of the group's run; set on its last row only.
+    pub elapsed: Option<Duration>,
+}
+
+/// What a tarball showed.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// SHA-256 of the tarball.
+    pub digest: Digest,
+    /// Architecture of its programs.
+    pub arch: Option<Arch>,
+    /// Every check, in order.
+    pub rows: Vec<Row>,
+}
+
+/// Why a tarball could not be tried at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// It is not a readable archive.
+    #[error("`{}` is not a release tarball", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be unpacked.
+    #[error("`{}` cannot be unpacked", path.display())]
+    Unpack {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<LayerError>,
+    },
+    /// The sandbox does not work here.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A file could not be used.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Proof {
+    /// Tells whether every check passed.
+    pub fn passed(&self) -> bool {
+        self.rows.iter().all(|row| row.outcome == Outcome::Passed)
+    }
+}
+
+/// Scenarios of `checks.py`, and how long each may take.
+const SCENARIOS: [(&str, u64); 6] =
+    [("library", 120), ("without-proc", 60), ("moved", 120), ("process", 120), ("environments", 300), ("scripts", 60)];
+
+/// Tries the tarball at `path`; everything it writes is in a temporary directory.
+pub fn prove(path: &Path, cancel: &Cancel) -> Result<Proof, ProofError> {
+    let digest = hash(path)?;
+    let start = Instant::now();
+    let unreadable = |source| ProofError::Archive { path: path.to_owned(), source };
+    let tar = layer::decompress(open(path)?, &layer::Limits::default()).map_err(unreadable)?;
+    let findings = archive::inspect(tar).map_err(unreadable)?;
+    let mut rows = static_rows(&findings, start.elapsed());
+    rows.extend(checksum_row(path, &digest));
+    let Some(arch) = findings.arch else {
+        rows.push(failed("archive", "architecture", "no program inside".to_owned()));
+        return Ok(Proof { digest, arch: None, rows });
+    };
+    let room = tempfile::Builder::new().prefix("dockless-test-").tempdir();
+    let room =
+        room.map_err(|source| ProofError::Io { action: "create a directory in", path: std::env::temp_dir(), source })?;
+    for (scenario, seconds) in SCENARIOS {
+        let roots = Roots::make(path, &room.path().join(scenario))?;
+        rows.extend(run(&roots, arch, scenario, Duration::from_secs(seconds), cancel)?);
+    }
+    Ok(Proof { digest, arch: Some(arch), rows })
+}
+
+/// Fresh trees for one scenario, so that none sees what another wrote.
+struct Roots {
+    /// `/`: the tree at `opt/python`, and the checks.
+    root: PathBuf,
+    /// The tree alone, for the scenario without /proc.
+    empty: PathBuf,
+    /// The tree at another place.
+    moved: PathBuf,
+}
+
+impl Roots {
+    fn make(tarball: &Path, room: &Path) -> Result<Self, ProofError> {
+        let roots = Self { root: room.join("root"), empty: room.join("empty"), moved: room.join("moved") };
+        for directory in [&roots.root, &roots.empty, &roots.moved] {
+            fs::create_dir_all(directory).map_err(|source| io_error("create directory", directory, source))?;
+            // A tarball for tar(1): `.wh.` means nothing in it, and all of it may be ours.
+            let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
+            layer::unpack(open(tarball)?, directory, &options)
+                .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
+        }
+        let (from, to) = (roots.moved.join("opt/python"), roots.moved.join("python"));
+        fs::rename(&from, &to).map_err(|source| io_error("move", &from, source))?;
+        let checks = roots.root.join("checks.py");
+        fs::write(&checks, CHECKS).map_err(|source| io_error("write", &checks, source))?;
+        Ok(roots)
+    }
+}
+
+fn run(roots: &Roots, arch: Arch, scenario: &str, timeout: Duration, cancel: &Cancel) -> Result<Vec<Row>, ProofError> {
+    let bind = |source: &Path| Mount::Bind { source: source.to_owned(), readonly: true };
+    let step = Step {
+        root: bind(&roots.root),
+        root_readonly: true,
+        mounts: vec![
+            StepMount { destination: "/empty".into(), mount: bind(&roots.empty) },
+            StepMount { destination: "/moved".into(), mount: bind(&roots.moved) },
+        ],
+        args: ["/opt/python/bin/python3", "/checks.py", scenario].map(str::to_owned).to_vec(),
+        env: ["PATH=/opt/python/bin", "HOME=/tmp", "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"]
+            .map(str::to_owned)
+            .to_vec(),
+        cwd: "/".into(),
+        hostname: "test".to_owned(),
+        network: Network::None,
+        arch,
+        timeout: Some(timeout),
+        inherit: Vec::new(),
+    };
+    let start = Instant::now();
+    let mut output = Vec::new();
+    let exit = sandbox::run(&step, cancel, &mut |data| output.extend_from_slice(data))?;
+    let text = String::from_utf8_lossy(&output);
+    let mut rows: Vec<Row> = text.lines().filter_map(|line| row(scenario, line)).collect();
+    if !exit.success() || rows.is_empty() {
+        let last: Vec<&str> = text.lines().rev().take(3).collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        rows.push(failed(scenario, "runs to its end", format!("{exit}: {}", last.join(" / "))));
+    }
+    if let Some(row) = rows.last_mut() {
+        row.elapsed = Some(start.elapsed());
+    }
+    Ok(rows)
+}
+
+/// Reads a line of `checks.py`; other output is not a check.
+fn row(group: &str, line: &str) -> Option<Row> {
+    let mut fields = line.splitn(3, '\t');
+    let outcome = match fields.next()? {
+        "ok" => Outcome::Passed,
+        "FAIL" => Outcome::Failed,
+        _ => return None,
+    };
+    let name = fields.next()?.to_owned();
+    Some(Row { group: group.to_owned(), name, outcome, detail: fields.next()?.to_owned(), elapsed: None })
+}
+
+fn static_rows(findings: &Findings, elapsed: Duration) -> Vec<Row> {
+    let check = |group: &str, name: &str, faults: &[String], fine: String| match faults {
+        [] => Row {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            outcome: Outcome::Passed,
+            detail: fine,
+            elapsed: None,
+        },
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+            failed(group, name, format!("{first}{more}"))
+        }
+    };
+    let mut rows = vec![
+        check("archive", "owner, order, time", &findings.shape, format!("{} entries", findings.entries)),
+        check("archive", "no build path", &findings.paths, String::new()),
+        check("elf", "needs only libc.so, hardened", &findings.elf, format!("{} files", findings.programs)),
+    ];
+    if let Some(row) = rows.last_mut() {
+        row.elapsed = Some(elapsed);
+    }
+    rows
+}
+
+/// Compares with the checksum file beside the tarball, if there is one.
+fn checksum_row(path: &Path, digest: &Digest) -> Option<Row> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".sha256");
+    let text = fs::read_to_string(PathBuf::from(beside)).ok()?;
+    let told = text.split_whitespace().next().unwrap_or_default().to_owned();
+    let (group, name) = ("archive".to_owned(), "checksum file".to_owned());
+    Some(if told == digest.hex() {
+        Row { group, name, outcome: Outcome::Passed, detail: String::new(), elapsed: None }
+    } else {
+        failed(&group, &name, format!("says {told}, the file is {}", digest.hex()))
+    })
+}
+
+fn failed(group: &str, name: &str, detail: String) -> Row {
+    Row { group: group.to_owned(), name: name.to_owned(), outcome: Outcome::Failed, detail, elapsed: None }
+}
+
+fn open(path: &Path) -> Result<File, ProofError> {
+    File::open(path).map_err(|source| io_error("open", path, source))
+}
+
+fn hash(path: &Path) -> Result<Digest, ProofError> {
+    let mut hasher = Hasher::default();
+    io::copy(&mut open(path)?, &mut hasher).map_err(|source| io_error("read", path, source))?;
+    Ok(hasher.finish())
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> ProofError {
+    ProofError::Io { action, path: path.to_owned(), source }
+}

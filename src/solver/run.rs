@@ -1,0 +1,285 @@
+//! The loop: workers take ready vertices until the result is there or something fails.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::schedule::Schedule;
+use super::value::Value;
+use super::{Jobs, SolveError};
+use crate::llb::{Edge, Graph, Vertex, pb};
+use crate::oci::Digest;
+use crate::progress::{Event, Progress};
+use crate::recipe;
+use crate::rootfs::Rootfs;
+use crate::sandbox::Cancel;
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::source::{Origins, Pinned};
+use crate::store::Store;
+
+/// What the sources of a graph stand for on this machine.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// Directories by the name of `local://`.
+    pub directories: BTreeMap<String, PathBuf>,
+    /// Files by digest, for `oci-layout+blob://`.
+    pub files: BTreeMap<Digest, Pinned>,
+    /// Root filesystems by manifest digest, for `oci-layout://`.
+    pub images: BTreeMap<Digest, Rootfs>,
+}
+
+/// The embedded engine's worker: solves one graph in one store.
+#[derive(Debug)]
+pub struct Solver<'a> {
+    /// Where blobs, records and logs live.
+    pub store: &'a Store,
+    /// Where trees live.
+    pub snapshots: &'a Snapshots,
+    /// What sources stand for.
+    pub inputs: &'a Inputs,
+    /// Where files may be fetched from.
+    pub origins: &'a Origins,
+    /// The job budget.
+    pub jobs: &'a Jobs,
+    /// Stops everything.
+    pub cancel: &'a Cancel,
+    /// Do not look results up (they are still kept).
+    pub ignore_cache: bool,
+}
+
+/// A solved graph.
+#[derive(Debug)]
+pub struct Solved {
+    /// The tree of the result.
+    pub snapshot: Snapshot,
+    /// What it holds.
+    pub content: Digest,
+    /// Number of vertices that ran a program.
+    pub ran: usize,
+    /// Number of vertices answered from the cache.
+    pub cached: usize,
+}
+
+/// Workers beside the steps: fetches, unpacking, merging.
+const OTHERS: usize = 8;
+
+/// What workers share.
+pub(super) struct Work<'a> {
+    pub(super) solver: &'a Solver<'a>,
+    pub(super) graph: &'a Graph,
+    pub(super) progress: &'a dyn Progress,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+struct State {
+    schedule: Schedule,
+    values: BTreeMap<Digest, Arc<Value>>,
+    steps: usize,
+    ran: usize,
+    cached: usize,
+    /// Sources that a step will need soon, fetched by idle workers meanwhile.
+    wanted: Vec<Digest>,
+    prefetching: bool,
+    error: Option<SolveError>,
+}
+
+impl Solver<'_> {
+    /// Solves `graph` and returns its result as a tree on disk.
+    pub fn solve(&self, graph: &Graph, progress: &dyn Progress) -> Result<Solved, SolveError> {
+        progress.event(&Event::Planned { vertices: graph.len() });
+        let state = State {
+            schedule: Schedule::new(graph, cost),
+            values: BTreeMap::new(),
+            steps: 0,
+            ran: 0,
+            cached: 0,
+            wanted: Vec::new(),
+            prefetching: false,
+            error: None,
+        };
+        let work = Work { solver: self, graph, progress, state: Mutex::new(state), wake: Condvar::new() };
+        let workers = (self.jobs.total().get() + OTHERS).min(graph.len());
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| work.worker());
+            }
+        });
+        let state = work.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = state.error {
+            return Err(error);
+        }
+        let work = Work {
+            solver: self,
+            graph,
+            progress,
+            state: Mutex::new(State { error: None, ..state }),
+            wake: Condvar::new(),
+        };
+        let output = graph.output();
+        let snapshot = work.tree(output)?;
+        let content = work.value(&output.vertex).content;
+        work.tell_unneeded();
+        let state = work.lock();
+        Ok(Solved { snapshot, content, ran: state.ran, cached: state.cached })
+    }
+}
+
+/// Steps weigh what their recipe allows them at most; everything else is light.
+fn cost(vertex: &Vertex) -> u64 {
+    match vertex.op {
+        pb::op::Op::Exec(_) => timeout(vertex).unwrap_or(60),
+        _ => 1,
+    }
+}
+
+/// Returns the timeout of a step in seconds, if its metadata has one.
+pub(super) fn timeout(vertex: &Vertex) -> Option<u64> {
+    vertex.metadata.description.get(recipe::TIMEOUT)?.parse().ok()
+}
+
+/// What a worker found to do.
+enum Task {
+    Vertex(Digest),
+    Fetch(Digest),
+}
+
+impl Work<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the value of a vertex that is done.
+    pub(super) fn value(&self, vertex: &Digest) -> Arc<Value> {
+        Arc::clone(self.lock().values.get(vertex).expect("inputs are done before their users"))
+    }
+
+    /// Counts a step that really ran.
+    pub(super) fn count_run(&self) {
+        self.lock().ran += 1;
+    }
+
+    fn worker(&self) {
+        while let Some(task) = self.task() {
+            let result = match &task {
+                Task::Vertex(digest) => self.vertex(digest),
+                Task::Fetch(digest) => self.tree(Edge { vertex: *digest, index: 0 }).map(drop),
+            };
+            let mut state = self.lock();
+            if let Task::Vertex(digest) = task {
+                if state.schedule.is_step(&digest) {
+                    state.steps -= 1;
+                }
+                if result.is_ok() {
+                    state.schedule.done(&digest);
+                }
+            }
+            if let Err(error) = result {
+                // The first real failure counts; what it cancels is only its consequence.
+                if state.error.as_ref().is_none_or(|old| matches!(old, SolveError::Cancelled)) {
+                    state.error = Some(error);
+                }
+                self.solver.cancel.cancel();
+            }
+            drop(state);
+            self.wake.notify_all();
+        }
+    }
+
+    /// Waits for something to do; `None` when all is done or something failed.
+    fn task(&self) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.error.is_some() || state.schedule.is_finished() {
+                return None;
+            }
+            if self.solver.cancel.is_cancelled() {
+                state.error = Some(SolveError::Cancelled);
+                return None;
+            }
+            let more_steps = state.steps < self.solver.jobs.total().get();
+            if let Some(digest) = state.schedule.next(more_steps) {
+                if state.schedule.is_step(&digest) {
+                    state.steps += 1;
+                }
+                return Some(Task::Vertex(digest));
+            }
+            if let Some(digest) = state.wanted.pop() {
+                return Some(Task::Fetch(digest));
+            }
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Tells of the vertices whose trees nobody asked for, because a record answered everything that uses them.
+    fn tell_unneeded(&self) {
+        for vertex in self.graph.vertices() {
+            if !matches!(vertex.op, pb::op::Op::Exec(_)) && !self.value(&vertex.digest).is_made() {
+                self.progress.event(&Event::Cached { vertex: vertex.digest, name: vertex.name() });
+            }
+        }
+    }
+
+    /// A step missed the cache: what is not done yet will probably run too, so its sources are fetched meanwhile.
+    pub(super) fn prefetch(&self) {
+        let mut state = self.lock();
+        if state.prefetching {
+            return;
+        }
+        state.prefetching = true;
+        let sources = self.graph.vertices().filter(|vertex| matches!(vertex.op, pb::op::Op::Source(_)));
+        // Popped from the end: graph order is the order of use.
+        let mut wanted: Vec<Digest> =
+            sources.map(|vertex| vertex.digest).filter(|d| state.values.contains_key(d)).collect();
+        wanted.reverse();
+        state.wanted = wanted;
+        drop(state);
+        self.wake.notify_all();
+    }
+
+    /// Finds out the content of a vertex, running it if it is a step that the cache does not have.
+    fn vertex(&self, digest: &Digest) -> Result<(), SolveError> {
+        let vertex = self.graph.vertex(digest);
+        let (value, cached) = match &vertex.op {
+            pb::op::Op::Exec(exec) => self.exec(vertex, exec)?,
+            // Whether these have anything to do shows when somebody asks for their trees.
+            pb::op::Op::Source(source) => (self.source(vertex, source)?, false),
+            pb::op::Op::Merge(merge) => (self.merge(vertex, merge)?, false),
+            _ => return Err(unsupported(vertex, format!("a `{}` operation", vertex.kind()))),
+        };
+        let mut state = self.lock();
+        state.cached += usize::from(cached);
+        state.values.insert(*digest, Arc::new(value));
+        drop(state);
+        if cached {
+            self.progress.event(&Event::Cached { vertex: *digest, name: vertex.name() });
+        }
+        Ok(())
+    }
+
+    /// Tells the beginning and end of `act` on `vertex`.
+    pub(super) fn told<T>(
+        &self,
+        vertex: &Vertex,
+        reason: Option<&str>,
+        act: impl FnOnce() -> Result<T, SolveError>,
+    ) -> Result<T, SolveError> {
+        let (digest, name) = (vertex.digest, vertex.name());
+        let start = Instant::now();
+        self.progress.event(&Event::Started { vertex: digest, name, reason });
+        let result = act();
+        let error = result.as_ref().err().map(ToString::to_string);
+        self.progress.event(&Event::Finished {
+            vertex: digest,
+            name,
+            elapsed: start.elapsed(),
+            error: error.as_deref(),
+        });
+        result
+    }
+}
+
+pub(super) fn unsupported(vertex: &Vertex, what: impl Into<String>) -> SolveError {
+    SolveError::Unsupported { name: vertex.name().to_owned(), what: what.into() }
+}
