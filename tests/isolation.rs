@@ -221,10 +221,12 @@ fn a_killed_builder_leaves_no_process() {
     let seconds = unique(3004);
     let Some(cell) = Cell::new("true") else { return };
     drop(cell);
-    // This test binary is the builder; the test below is the step it starts.
+    // This test binary is the builder; the test below is the step it starts. Killed, it does not clean up.
+    let scratch = tempfile::tempdir().expect("a directory");
     let mut builder = Command::new(std::env::current_exe().expect("a path"))
         .args(["--exact", "isolation::builder_to_be_killed", "--ignored", "--nocapture"])
         .env("DOCKLESS_TEST_SLEEP", &seconds)
+        .env("TMPDIR", scratch.path())
         .stdout(Stdio::null())
         .spawn()
         .expect("started");
@@ -331,6 +333,7 @@ fn an_overlay_shows_its_layers_and_writes_to_the_upper_one() {
     let mount = Mount::Overlay { lower: vec![odd, dir.join("low")], upper: dir.join("up"), work: dir.join("wk") };
     let cell = cell.with(|step| step.mounts.push(StepMount { destination: "/o".into(), mount }));
     assert_eq!(cell.output(), "a\nb\nb d");
+    dockless::store::remove_tree(&dir.join("wk")).expect("the kernel's closed directory goes too");
     assert_eq!(fs::read(dir.join("up/b")).expect("written"), b"new\n");
     assert_eq!(fs::read(dir.join("low/a")).expect("untouched"), b"a\n");
 }
@@ -391,4 +394,76 @@ fn many_steps_run_at_once_from_many_threads() {
             assert_eq!(thread.join().expect("no panic").as_deref(), Some("2"));
         }
     });
+}
+
+/// Starts a step whose init says who it is, and kills `victim` of its processes.
+fn end_of_step_without(victim: &str) -> (SandboxError, String) {
+    let seconds = unique(if victim == "guard" { 3005 } else { 3006 });
+    let cell = Cell::new(&format!("echo started; sleep {seconds} & sleep {seconds}")).expect("asked before");
+    let cancel = Cancel::new().expect("a switch");
+    let mut killed = false;
+    let exit = cell.launcher.run(&cell.step, &cancel, &mut |_| {
+        let me = std::process::id().to_string();
+        let children = |pid: &str| {
+            let list = Command::new("ps").args(["-o", "pid=,args=", "--ppid", pid]).output().expect("ps runs");
+            let text = String::from_utf8(list.stdout).expect("text");
+            let init = |line: &&str| line.contains("--dockless-life init");
+            text.lines().filter(init).map(|line| line.trim().split(' ').next().expect("a pid").to_owned()).collect()
+        };
+        let guards: Vec<String> = children(&me);
+        let is_ours = |guard: &&String| {
+            let one: Vec<String> = children(guard);
+            one.iter().any(|one| {
+                fs::read_to_string(format!("/proc/{one}/task/{one}/children")).is_ok_and(|programs| {
+                    let program = programs.trim().to_owned();
+                    fs::read_to_string(format!("/proc/{program}/cmdline")).is_ok_and(|line| line.contains(&seconds))
+                })
+            })
+        };
+        let guard = guards.iter().find(is_ours).expect("our guard");
+        let one: Vec<String> = children(guard);
+        let pid = if victim == "guard" { guard } else { &one[0] };
+        Command::new("kill").args(["-KILL", pid]).status().expect("killed");
+        killed = true;
+    });
+    assert!(killed);
+    let patience = Instant::now() + Duration::from_secs(10);
+    while is_running(&seconds) {
+        assert!(Instant::now() < patience, "the step outlived its {victim}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    (exit.expect_err("its end is unknown"), seconds)
+}
+
+#[test]
+fn a_step_whose_init_is_killed_is_over_and_its_end_is_said_to_be_unknown() {
+    let Some(cell) = Cell::new("true") else { return };
+    drop(cell);
+    if Command::new("ps").arg("--version").output().is_err() {
+        return crate::support::skip("ps", "this machine has no ps");
+    }
+    for victim in ["guard", "process 1"] {
+        let (error, _) = end_of_step_without(victim);
+        assert!(matches!(error, SandboxError::Lost { .. }), "{victim}: {error}");
+        assert!(error.to_string().contains('9') && error.fault() == Fault::Machine, "{victim}: {error}");
+    }
+}
+
+#[test]
+fn a_machine_without_user_namespaces_says_how_to_get_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // In a namespace of our own we may forbid further ones, as an administrator does for all.
+    let dockless = env!("CARGO_BIN_EXE_dockless");
+    let script = format!(
+        "echo 0 > /proc/sys/user/max_user_namespaces && exec {dockless} --dockless-life probe {}",
+        dir.path().display()
+    );
+    let output = Command::new("unshare").args(["--user", "--map-root-user", "sh", "-c", &script]).output();
+    let Ok(output) =
+        output.as_ref().map_err(|_| ()).and_then(|output| output.status.success().then_some(output).ok_or(()))
+    else {
+        return crate::support::skip("userns", &format!("a user namespace cannot be made or limited: {output:?}"));
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("user.max_user_namespaces=15000"), "{text}");
 }

@@ -16,5 +16,7 @@ mod marshalling;
 mod messages_command;
 mod messages_report;
 mod rootfs;
+mod rootfs_properties;
+mod snapshots;
 mod store;
 mod support;

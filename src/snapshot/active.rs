@@ -1,63 +1,99 @@
-//! A tree that is being written.
+//! A tree in the making.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::error::SnapshotError;
-use super::snapshots::{Snapshot, Snapshots};
-use crate::layer;
+use super::snapshots::{Origin, Scratch, Snapshot, Snapshots};
+use super::tree::{Files, lay};
+use super::upper;
+use crate::layer::tree_digest;
 use crate::oci::Digest;
 use crate::sandbox::Mount;
-use crate::store;
 
-/// An empty writable tree; dropped without [`Active::commit`] it vanishes.
+/// A tree that a step may write to; dropped, it leaves nothing.
 #[derive(Debug)]
 pub struct Active {
     pub(super) snapshots: Snapshots,
-    pub(super) room: TempDir,
+    pub(super) scratch: Scratch,
+    /// The tree below, where only differences are kept.
+    pub(super) parent: Option<Snapshot>,
 }
 
 impl Active {
-    /// Returns the tree as a writable mount.
+    /// A tree whose files are all its own; a copy of `parent` where there is one.
+    pub(super) fn plain(snapshots: &Snapshots, parent: Option<&Snapshot>) -> Result<Self, SnapshotError> {
+        let scratch = snapshots.scratch()?;
+        let tree = scratch.tree();
+        fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
+        if let Some(parent) = parent {
+            lay(&parent.path(), &tree, Files::Copied)?;
+        }
+        Ok(Self { snapshots: snapshots.clone(), scratch, parent: None })
+    }
+
+    /// The differences to `parent`.
+    pub(super) fn over(snapshots: &Snapshots, parent: &Snapshot) -> Result<Self, SnapshotError> {
+        let active = Self { snapshots: snapshots.clone(), scratch: snapshots.scratch()?, parent: Some(parent.clone()) };
+        for path in [active.path(), active.work()] {
+            fs::create_dir(&path).map_err(SnapshotError::io("create", &path))?;
+        }
+        // The root of an overlay looks like the root of its upper layer.
+        let below = fs::symlink_metadata(parent.path()).map_err(SnapshotError::io("examine", &parent.path()))?;
+        super::tree::dress(&[(parent.path(), active.path(), below)])?;
+        Ok(active)
+    }
+
+    /// Returns what a step mounts to write to this tree.
     pub fn mount(&self) -> Mount {
-        Mount::Bind { source: self.path(), readonly: false }
-    }
-
-    /// Returns where the tree is.
-    pub(super) fn path(&self) -> PathBuf {
-        self.room.path().join("fs")
-    }
-
-    /// Ends writing and publishes the tree under the digest of its content.
-    pub fn commit(self) -> Result<Snapshot, SnapshotError> {
-        let content = layer::tree_digest(&self.path())?;
-        self.commit_as(&content.hex(), &content)
-    }
-
-    /// Publishes the tree as `id`; if another run was quicker, its tree is the result.
-    pub(super) fn commit_as(self, id: &str, content: &Digest) -> Result<Snapshot, SnapshotError> {
-        let meta = self.room.path().join("meta");
-        let bytes = serde_json::to_vec(&super::snapshots::Meta { content: *content }).expect("meta is JSON");
-        fs::write(&meta, bytes).map_err(SnapshotError::io("write", &meta))?;
-        let target = self.snapshots.directory(id);
-        match fs::rename(self.room.path(), &target) {
-            Ok(()) => Ok(self.snapshots.snapshot(id, *content)),
-            // The directory is there and not empty: equal content, so either will do.
-            Err(_) if is_published(&target) => Ok(self.snapshots.snapshot(id, *content)),
-            Err(source) => Err(SnapshotError::Io { action: "publish", path: target, source }),
+        match &self.parent {
+            None => Mount::Bind { source: self.path(), readonly: false },
+            Some(parent) => Mount::Overlay { lower: vec![parent.path()], upper: self.path(), work: self.work() },
         }
     }
+
+    /// Returns where writes end: the whole tree where it was prepared without a parent, else maybe differences only.
+    pub fn path(&self) -> PathBuf {
+        if self.parent.is_some() { self.scratch.path().join("upper") } else { self.scratch.tree() }
+    }
+
+    fn work(&self) -> PathBuf {
+        self.scratch.path().join("work")
+    }
+
+    /// Publishes the tree under the digest of its content; equal trees are one snapshot.
+    ///
+    /// # Errors
+    /// `Io`, `Layer`, `Store`; nothing is published then.
+    pub fn commit(self) -> Result<Snapshot, SnapshotError> {
+        self.flatten()?;
+        let content = tree_digest(&self.scratch.tree())?;
+        self.snapshots.publish(self.scratch, &content, Origin::Written)
+    }
+
+    /// Publishes the tree under the digest of what it was made of.
+    pub(super) fn commit_derived(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
+        self.snapshots.publish(self.scratch, id, Origin::Derived)
+    }
+
+    /// Makes differences a whole tree, which shares unchanged files with its parent.
+    fn flatten(&self) -> Result<(), SnapshotError> {
+        let Some(parent) = &self.parent else { return Ok(()) };
+        let tree = self.scratch.tree();
+        fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
+        lay(&parent.path(), &tree, Files::Linked)?;
+        upper::apply(&self.path(), &tree)?;
+        for path in [self.path(), self.work()] {
+            clear(&path)?;
+        }
+        Ok(())
+    }
 }
 
-fn is_published(directory: &Path) -> bool {
-    directory.join("meta").is_file()
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        // Steps leave directories that nobody may enter, which TempDir alone would not remove.
-        let _ = store::remove_tree(self.room.path());
+fn clear(path: &Path) -> Result<(), SnapshotError> {
+    match crate::store::remove_tree(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SnapshotError::io("remove", path)(error)),
+        _ => Ok(()),
     }
 }

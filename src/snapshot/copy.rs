@@ -1,124 +1,111 @@
-//! Copying trees: from a user's directory by value, from other snapshots by hard links.
+//! A user's directory becomes a tree, by value.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path};
 
 use walkdir::WalkDir;
 
 use super::error::SnapshotError;
+use super::tree::{make_directory, walk_error};
 
-/// Makes `to` the same file as `from` by a hard link, or else a copy (a clone where the file system can).
-pub(super) fn share(from: &Path, to: &Path) -> Result<(), SnapshotError> {
-    match fs::hard_link(from, to) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(SnapshotError::Io { action: "create", path: to.to_owned(), source: error })
-        }
-        // Another file system, too many links, or a kernel that forbids it: any reason is good enough for a copy.
-        Err(_) => copy_file(from, to),
-    }
-}
+/// A place that two people's clones of one repository agree on, whatever their umasks.
+const DIRECTORY: u32 = 0o755;
+const PROGRAM: u32 = 0o755;
+const PLAIN: u32 = 0o644;
 
-fn copy_file(from: &Path, to: &Path) -> Result<(), SnapshotError> {
-    reflink_copy::reflink_or_copy(from, to).map_err(SnapshotError::io("copy", from))?;
-    let mode = fs::symlink_metadata(from).map_err(SnapshotError::io("read", from))?.permissions();
-    fs::set_permissions(to, mode).map_err(SnapshotError::io("set permissions of", to))
-}
-
-/// Lays the tree `from` over the tree `to`: directories join, everything else replaces what is there.
-///
-/// Never follows a symbolic link in either: each component is looked at when the walk passes it.
-pub(super) fn overlay(from: &Path, to: &Path) -> Result<(), SnapshotError> {
-    for entry in WalkDir::new(from).min_depth(1).sort_by_file_name() {
-        let entry = entry.map_err(walk_error(from))?;
-        let relative = entry.path().strip_prefix(from).expect("the walk stays below its root");
-        let target = to.join(relative);
-        let there = fs::symlink_metadata(&target).ok();
-        let kind = entry.file_type();
-        if let Some(there) = &there
-            && !(kind.is_dir() && there.is_dir())
-        {
-            crate::store::remove_tree(&target).map_err(SnapshotError::io("replace", &target))?;
-        }
-        if kind.is_dir() {
-            if !there.is_some_and(|there| there.is_dir()) {
-                fs::create_dir(&target).map_err(SnapshotError::io("create directory", &target))?;
-            }
-            let mode = entry.metadata().map_err(walk_error(from))?.permissions();
-            fs::set_permissions(&target, mode).map_err(SnapshotError::io("set permissions of", &target))?;
-        } else if kind.is_symlink() {
-            copy_symlink(entry.path(), &target)?;
-        } else {
-            share(entry.path(), &target)?;
-        }
-    }
-    Ok(())
-}
-
-fn copy_symlink(from: &Path, to: &Path) -> Result<(), SnapshotError> {
-    let target = fs::read_link(from).map_err(SnapshotError::io("read", from))?;
-    symlink(target, to).map_err(SnapshotError::io("create", to))
-}
-
-/// Copies a user's directory, or the files and directories of it that `include` names.
+/// Copies what `include` names of the directory `from` into the existing directory `to`; everything if it is empty.
 pub(super) fn copy_in(from: &Path, include: &[String], to: &Path) -> Result<(), SnapshotError> {
+    let from = from.canonicalize().map_err(SnapshotError::io("find", from))?;
+    set_mode(to, DIRECTORY)?;
     if include.is_empty() {
-        return copy_tree(from, to);
+        return copy_tree(&from, to);
     }
     for pattern in include {
-        let relative = plain(pattern)?;
-        let (source, target) = (from.join(&relative), to.join(&relative));
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(SnapshotError::io("create directory", parent))?;
-        }
-        if fs::metadata(&source).map_err(SnapshotError::io("read", &source))?.is_dir() {
-            fs::create_dir_all(&target).map_err(SnapshotError::io("create directory", &target))?;
-            copy_tree(&source, &target)?;
-        } else {
-            copy_file(&source, &target)?;
-        }
+        let path = plain(pattern)?;
+        through_directories(&from, path)?;
+        parents(to, path)?;
+        copy_tree(&from.join(path), &to.join(path))?;
     }
     Ok(())
 }
 
 /// A pattern as a path inside the directory; wildcards and ways out are refused.
-fn plain(pattern: &str) -> Result<PathBuf, SnapshotError> {
+fn plain(pattern: &str) -> Result<&Path, SnapshotError> {
     let path = Path::new(pattern);
-    let inside = path.components().all(|component| matches!(component, Component::Normal(_)));
+    let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
     if pattern.is_empty() || !inside || pattern.contains(['*', '?', '[', '!', '\\']) {
         return Err(SnapshotError::Pattern { pattern: pattern.to_owned() });
     }
-    Ok(path.to_owned())
+    Ok(path)
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<(), SnapshotError> {
-    for entry in WalkDir::new(from).min_depth(1).sort_by_file_name() {
-        let entry = entry.map_err(walk_error(from))?;
-        let target = to.join(entry.path().strip_prefix(from).expect("the walk stays below its root"));
-        let kind = entry.file_type();
-        if kind.is_dir() {
-            let mode = entry.metadata().map_err(walk_error(from))?.permissions().mode();
-            fs::create_dir(&target).map_err(SnapshotError::io("create directory", &target))?;
-            // Ours to write until the walk is through it; a context's read-only directory stays readable.
-            fs::set_permissions(&target, fs::Permissions::from_mode(mode | 0o700))
-                .map_err(SnapshotError::io("set permissions of", &target))?;
-        } else if kind.is_symlink() {
-            copy_symlink(entry.path(), &target)?;
-        } else if kind.is_file() {
-            copy_file(entry.path(), &target)?;
-        } else {
-            return Err(SnapshotError::Kind { path: entry.path().to_owned() });
+/// Refuses a path below `root` that leads through a symbolic link.
+fn through_directories(root: &Path, path: &Path) -> Result<(), SnapshotError> {
+    for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        let full = root.join(above);
+        let metadata = fs::symlink_metadata(&full).map_err(SnapshotError::io("examine", &full))?;
+        if !metadata.is_dir() {
+            return Err(SnapshotError::Detour { path: full });
         }
     }
     Ok(())
 }
 
-fn walk_error(root: &Path) -> impl FnOnce(walkdir::Error) -> SnapshotError + use<> {
-    let root = root.to_owned();
-    move |error| {
-        let path = error.path().map_or(root, Path::to_owned);
-        SnapshotError::Io { action: "walk", path, source: error.into() }
+/// Makes the directories above `path` below `root`.
+fn parents(root: &Path, path: &Path) -> Result<(), SnapshotError> {
+    let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
+    above.reverse();
+    above.into_iter().filter(|path| !path.as_os_str().is_empty()).try_for_each(|path| directory(&root.join(path)))
+}
+
+fn directory(path: &Path) -> Result<(), SnapshotError> {
+    make_directory(path)?;
+    set_mode(path, DIRECTORY)
+}
+
+/// Copies a file, or a directory and all below it; no link is followed.
+fn copy_tree(source: &Path, target: &Path) -> Result<(), SnapshotError> {
+    for entry in WalkDir::new(source).follow_root_links(false).sort_by_file_name() {
+        let entry = entry.map_err(|error| walk_error(error, source))?;
+        let path = entry.path();
+        let relative = path.strip_prefix(source).unwrap_or(path);
+        let target = if relative.as_os_str().is_empty() { target.to_owned() } else { target.join(relative) };
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            directory(&target)?;
+        } else if kind.is_file() {
+            copy_file(path, &target)?;
+        } else if kind.is_symlink() {
+            let link = fs::read_link(path).map_err(SnapshotError::io("read link", path))?;
+            clear(&target)?;
+            std::os::unix::fs::symlink(link, &target).map_err(SnapshotError::io("create", &target))?;
+        } else {
+            return Err(SnapshotError::Kind { path: path.to_owned() });
+        }
     }
+    Ok(())
+}
+
+fn clear(target: &Path) -> Result<(), SnapshotError> {
+    crate::store::remove_tree(target).map_err(SnapshotError::io("replace", target))
+}
+
+fn copy_file(source: &Path, target: &Path) -> Result<(), SnapshotError> {
+    let metadata = fs::metadata(source).map_err(SnapshotError::io("examine", source))?;
+    if !metadata.is_file() {
+        return Err(SnapshotError::Kind { path: source.to_owned() });
+    }
+    clear(target)?;
+    if reflink_copy::reflink(source, target).is_err() {
+        let mut from = File::open(source).map_err(SnapshotError::io("open", source))?;
+        let mut to = File::create_new(target).map_err(SnapshotError::io("create", target))?;
+        io::copy(&mut from, &mut to).map_err(SnapshotError::io("copy", source))?;
+    }
+    set_mode(target, if metadata.permissions().mode() & 0o111 == 0 { PLAIN } else { PROGRAM })
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), SnapshotError> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(SnapshotError::io("change the mode of", path))
 }

@@ -1,11 +1,9 @@
 //! What can go wrong between a pin and its bytes.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::reason::{Known, Lines, Reason, Tried};
 use crate::oci::Digest;
 use crate::rootfs::RootfsError;
 use crate::store::StoreError;
@@ -181,6 +179,14 @@ impl SourceError {
             Self::Unavailable { tried, .. } if tried.iter().any(|tried| matches!(tried.reason, Reason::NoMirror)) => {
                 format!("{MIRROR}, or {BY_HAND}")
             }
+            Self::Unavailable { tried, .. } if tried.iter().any(|t| matches!(t.reason, Reason::Certificate { .. })) => {
+                format!("install the package ca-certificates, or name your own with SSL_CERT_FILE; or {BY_HAND}")
+            }
+            Self::Io { source, .. }
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                "free some space, or put the store elsewhere with --store DIR".to_owned()
+            }
             Self::Unavailable { .. } => {
                 format!("mend the connection (proxies are taken from HTTPS_PROXY), or {BY_HAND}")
             }
@@ -201,114 +207,5 @@ impl SourceError {
             _ => return None,
         };
         Some(help)
-    }
-}
-
-/// An origin that was tried in vain.
-#[derive(Debug)]
-pub struct Tried {
-    /// The origin, without credentials.
-    pub origin: String,
-    /// Why it did not serve.
-    pub reason: Reason,
-}
-
-/// Why one origin did not serve.
-#[derive(Debug, thiserror::Error)]
-pub enum Reason {
-    /// The server said no.
-    #[error("the server answered {status}{}", Attempts(*.attempts))]
-    Status {
-        /// HTTP status.
-        status: reqwest::StatusCode,
-        /// How often it was asked.
-        attempts: usize,
-    },
-    /// No connection, a broken one, or an answer that is not HTTP.
-    #[error("{}{}", Whole(source), Attempts(*.attempts))]
-    Request {
-        /// What the client said.
-        source: reqwest::Error,
-        /// How often it was tried.
-        attempts: usize,
-    },
-    /// The connection ended early.
-    #[error("the connection ended after {received} of {expected} bytes{}", Attempts(*.attempts))]
-    Cut {
-        /// Bytes that came.
-        received: u64,
-        /// Bytes in all.
-        expected: u64,
-        /// How often it was tried.
-        attempts: usize,
-    },
-    /// Nothing, or next to nothing, came for too long.
-    #[error("nothing came for {} s{}", .waited.as_secs_f32(), Attempts(*.attempts))]
-    Stalled {
-        /// For how long.
-        waited: Duration,
-        /// How often it was tried.
-        attempts: usize,
-    },
-    /// A range of bytes that was not asked for.
-    #[error("the server sent other bytes of the file than were asked for")]
-    Range,
-    /// `debian:` without a mirror.
-    #[error("no Debian mirror is known (apt's configuration on this machine names none): pass --debian-mirror URL")]
-    NoMirror,
-    /// An address that we cannot fetch from.
-    #[error("not an address that can be fetched: use https:, http:, file: or debian:pool/…")]
-    Address,
-    /// A local file that cannot be read.
-    #[error("{source}")]
-    File {
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-struct Attempts(usize);
-
-impl fmt::Display for Attempts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 > 1 { write!(f, " ({} attempts)", self.0) } else { Ok(()) }
-    }
-}
-
-struct Lines<'a>(&'a [Tried]);
-
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|tried| write!(f, "\n  {}: {}", tried.origin, tried.reason))
-    }
-}
-
-struct Known<'a>(&'a [String]);
-
-impl fmt::Display for Known<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|origin| write!(f, "\n  {origin}"))
-    }
-}
-
-/// An error's causes, because `reqwest::Error` alone only says "error sending request".
-struct Chain<'a>(&'a reqwest::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
-struct Whole<'a>(&'a reqwest::Error);
-
-impl fmt::Display for Whole<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.0, Chain(self.0))
     }
 }

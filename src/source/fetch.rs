@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::Url;
 
-use super::error::{Reason, SourceError, Tried};
+use super::error::SourceError;
 use super::http::{Failure, Http, Wanted};
 use super::origin::{Origins, Pinned, Place, is_file_name, shown};
 use super::partial::{Partial, copy_in};
+use super::reason::{Reason, Tried};
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, Stored};
@@ -27,6 +28,10 @@ pub const LARGEST: u64 = 1 << 30;
 
 /// Progress is told at most this often for one file.
 const TELL: Duration = Duration::from_millis(100);
+
+/// Attempts at one origin that does not even answer, whatever `Patience` says: a machine behind a wall should hear of
+/// it soon.
+const CONNECTIONS: usize = 3;
 
 /// An attempt that brought this many bytes is not a failed one: the count of attempts starts over.
 const GAIN: u64 = 1 << 16;
@@ -262,7 +267,8 @@ fn from_http(
         if partial.length() >= before.saturating_add(GAIN) {
             (waiting, attempts) = (pauses(), 1);
         }
-        let Some(pause) = waiting.next() else {
+        let hopeless = matches!(reason, Reason::Connect { .. }) && attempts >= CONNECTIONS;
+        let Some(pause) = waiting.next().filter(|_| !hopeless) else {
             return Err(Failure::Never(counted(reason, attempts)));
         };
         let pause = pause.max(after.unwrap_or_default()).min(patience.longest);
@@ -288,6 +294,7 @@ fn name_origin(error: SourceError, pinned: &Pinned, origin: String) -> SourceErr
 
 fn counted(mut reason: Reason, count: usize) -> Reason {
     if let Reason::Status { attempts, .. }
+    | Reason::Connect { attempts, .. }
     | Reason::Request { attempts, .. }
     | Reason::Cut { attempts, .. }
     | Reason::Stalled { attempts, .. } = &mut reason

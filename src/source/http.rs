@@ -9,19 +9,20 @@
 //! Why not a blocking client: those that know proxies and rustls are this one with a thread behind it.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, IF_RANGE, RANGE, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT_ENCODING, ETAG, IF_RANGE, RANGE};
 use reqwest::{Client, NoProxy, Proxy, Response, StatusCode, Url, redirect};
 use tokio::runtime::Runtime;
 
-use super::error::{Reason, SourceError};
+use super::error::SourceError;
+use super::headers::{content_range, content_range_total, retry_after};
 use super::origin::{Origins, Patience, Proxies, shown, without_credentials};
 use super::partial::Partial;
+use super::reason::Reason;
 
 /// Below this many bytes in a whole `Patience::idle` a transfer counts as stalled.
 const CRAWL: u64 = 1024;
@@ -269,11 +270,33 @@ fn too_long(wanted: &Wanted<'_>, actual: u64, more: bool) -> Failure {
     })
 }
 
-/// Sorts what the client says: everything may be better later but an address or redirect that is wrong in itself.
+/// Sorts what the client says: much may be better later, but no address, redirect or certificate that is wrong in itself.
 fn request_failure(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    if is_certificate(&error) {
+        return Failure::Never(Reason::Certificate { source: error });
+    }
     let never = error.is_builder() || error.is_redirect();
-    let reason = Reason::Request { source: error.without_url(), attempts: 1 };
+    let reason = if error.is_connect() {
+        Reason::Connect { source: error, attempts: 1 }
+    } else {
+        Reason::Request { source: error, attempts: 1 }
+    };
     if never { Failure::Never(reason) } else { Failure::Again { reason, after: None } }
+}
+
+/// Tells whether it was the server's certificate; the word of rustls is inside of an I/O error.
+fn is_certificate(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 async fn unless_stopped<T>(work: impl Future<Output = T>, file: &str, origins: &Origins) -> Result<T, SourceError> {
@@ -316,58 +339,4 @@ fn reqwest_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, SourceError> {
             }
         })
         .collect()
-}
-
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// Parses `Content-Range: bytes 5-9/10` (RFC 9110 section 14.4) into the start and the total.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let (range, total) = text(headers, CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
-    let (start, _) = range.split_once('-')?;
-    Some((start.trim().parse().ok()?, total.trim().parse().ok()))
-}
-
-fn content_range_total(headers: &HeaderMap) -> Option<u64> {
-    text(headers, CONTENT_RANGE)?.strip_prefix("bytes */")?.trim().parse().ok()
-}
-
-/// Returns how long a server asks to wait (RFC 9110 section 10.2.3); a date is measured against the server's own.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let wait = text(headers, RETRY_AFTER)?.trim();
-    if let Ok(seconds) = wait.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let parse = |date: &str| jiff::fmt::rfc2822::parse(date).ok().map(|zoned| zoned.timestamp().as_second());
-    let seconds = parse(wait)?.checked_sub(parse(text(headers, DATE)?)?)?;
-    u64::try_from(seconds).ok().map(Duration::from_secs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("a header"))).collect()
-    }
-
-    #[test]
-    fn a_server_may_name_seconds_or_a_date_to_wait_for() {
-        assert_eq!(retry_after(&headers(&[(RETRY_AFTER, "7")])), Some(Duration::from_secs(7)));
-        let date = [(RETRY_AFTER, "Wed, 21 Oct 2026 07:28:10 GMT"), (DATE, "Wed, 21 Oct 2026 07:28:00 GMT")];
-        assert_eq!(retry_after(&headers(&date)), Some(Duration::from_secs(10)));
-        assert_eq!(retry_after(&headers(&date[..1])), None);
-        assert_eq!(retry_after(&headers(&[(RETRY_AFTER, "-3")])), None);
-    }
-
-    #[test]
-    fn ranges_are_read_strictly() {
-        let read = |text| content_range(&headers(&[(CONTENT_RANGE, text)]));
-        assert_eq!(read("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(read("bytes 5-9/*"), Some((5, None)));
-        assert_eq!(read("bytes */10"), None);
-        assert_eq!(read("pages 5-9/10"), None);
-        assert_eq!(content_range_total(&headers(&[(CONTENT_RANGE, "bytes */10")])), Some(10));
-    }
 }

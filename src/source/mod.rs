@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! fetch  ......... a pin to a blob: the store, directories, origins in order, retries
-//! http ........... one transfer, resumable; tokio and reqwest live here and nowhere else
+//! http ........... one transfer, resumable; tokio and reqwest live here and nowhere else; headers are read apart
 //! partial ........ what has come of a file, on disk between runs
 //! origin ......... pins, mirrors, proxies, patience
 //! rootfs ......... packages -> one image in the store
@@ -20,15 +20,18 @@
 mod apt;
 mod error;
 mod fetch;
+mod headers;
 mod http;
 mod lock;
 mod origin;
 mod partial;
+mod reason;
 mod rootfs;
 
 pub use apt::{host_mirrors, host_sources};
-pub use error::{Reason, SourceError, Tried};
+pub use error::SourceError;
 pub use fetch::{LARGEST, PARALLEL, fetch, fetch_all};
 pub use lock::{read_rootfs, update_rootfs};
 pub use origin::{Origins, Patience, Pinned, Proxies, Stop};
+pub use reason::{Reason, Tried};
 pub use rootfs::{Assembled, assemble, reproduce, tag};

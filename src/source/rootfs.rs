@@ -95,7 +95,7 @@ pub(super) fn build(
 ) -> Result<Assembled, SourceError> {
     let pins: Vec<Pinned> = packages.iter().map(pin).collect();
     fetch_all(store, &pins, origins, PARALLEL, (progress, vertex))?;
-    let mut unpacked = unpack(store, packages, jobs, (progress, vertex))?;
+    let mut unpacked = unpack(store, packages, origins, jobs, (progress, vertex))?;
     let data: Vec<File> = unpacked.iter_mut().map(|(file, _)| file.take().expect("unpacked once")).collect();
     let members: Vec<(&str, Vec<Member>)> =
         packages.iter().zip(unpacked).map(|(package, (_, members))| (package.file(), members)).collect();
@@ -127,6 +127,7 @@ type Unpacked = (Option<File>, Vec<Member>);
 fn unpack(
     store: &Store,
     packages: &[Package],
+    origins: &Origins,
     jobs: NonZeroUsize,
     (progress, vertex): (&dyn Progress, Digest),
 ) -> Result<Vec<Unpacked>, SourceError> {
@@ -143,7 +144,12 @@ fn unpack(
                 loop {
                     let turn = next.fetch_add(1, Ordering::Relaxed);
                     let Some(index) = order.get(turn) else { break };
-                    let result = unpack_one(store, &packages[*index], place.path());
+                    let package = &packages[*index];
+                    let result = if origins.stopped() {
+                        Err(SourceError::Stopped { file: package.file().to_owned() })
+                    } else {
+                        unpack_one(store, package, place.path())
+                    };
                     results.lock().unwrap_or_else(PoisonError::into_inner)[*index] = Some(result);
                     let current = (turn as u64 + 1).min(total);
                     progress.event(&Event::Status { vertex, id: "unpacking packages", current, total: Some(total) });

@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -211,6 +212,10 @@ pub fn probe_overlay(place: &Path) -> io::Result<()> {
         _ => return Err(io::Error::other("a deleted file can still be seen")),
     }
     drop(mount);
+    // The kernel leaves a closed directory with a whiteout in it, which an ordinary user's clean-up could not enter.
+    let work = place.join("work");
+    let _ = fs::set_permissions(work.join("work"), fs::Permissions::from_mode(0o700));
+    let _ = fs::remove_dir_all(&work);
     let seen = rustix::fs::statat(CWD, place.join("upper/new"), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
     if seen.st_size == 3 { Ok(()) } else { Err(io::Error::other("a written file did not reach the upper layer")) }
 }
