@@ -5,6 +5,7 @@ Only /tmp is writable. WHAT is one of the functions at the end.
 """
 
 import os
+import re
 import subprocess
 import sys
 
@@ -143,9 +144,11 @@ def sysconfig_():
 
     bad = {}
     for key, value in sysconfig.get_config_vars().items():
-        if isinstance(value, str) and any(path in value for path in ("/build/", "/deps", "/sources/")):
+        if isinstance(value, str) and re.search(r"(^|[\s='\":]|-[A-Za-z])/(build|deps|out|scripts|sources)(/|$)", value):
             bad[key] = value
     need(not bad, f"build paths: {bad}")
+    strays = {name: path for name, path in sysconfig.get_paths().items() if not (path + "/").startswith(sys.prefix + "/")}
+    need(not strays, f"outside {sys.prefix}: {strays}")
     return sysconfig.get_config_var("EXT_SUFFIX")
 
 
@@ -180,11 +183,83 @@ def modules_():
     return f"{len(MODULES)} built in"
 
 
+# Of other systems, taken out of the tree on purpose, or (Tk) not in it yet.
+ELSEWHERE = """
+_msi _overlapped _scproxy _winapi _wmi msilib msvcrt nt winreg winsound nis ossaudiodev
+_tkinter idlelib tkinter turtle turtledemo lib2to3 test antigravity this
+_android_support _apple_support _ios_support _aix_support _osx_support
+""".split()
+
+
+def everything():
+    """Every module that this version calls its own can be imported, in a process of its own."""
+    program = """
+import importlib, sys, warnings
+warnings.simplefilter("ignore")
+bad = []
+names = sorted(set(sys.stdlib_module_names) - set(sys.argv[1:]))
+for name in names:
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        bad.append(f"{name} ({type(error).__name__}: {error})")
+print("; ".join(bad) or len(names))
+"""
+    told = run(sys.executable, "-c", program, *ELSEWHERE)
+    need(told.isdigit(), told)
+    return told + " modules"
+
+
+def described():
+    import json
+
+    with open(sys.prefix + "/PYTHON.json") as file:
+        told = json.load(file)
+    version = ".".join(map(str, sys.version_info[:3]))
+    need(told["version"].startswith(version), f"PYTHON.json says {told['version']}, this is {version}")
+    missing = set(told["modules"]["built_in"]) - set(sys.builtin_module_names)
+    need(not missing, f"PYTHON.json names {sorted(missing)}, which are not built in")
+    for name in ("interpreter", "libc", "standard_library", "site_packages"):
+        need(os.path.exists(os.path.join(sys.prefix, told["paths"][name])), f"no {name}")
+    return version
+
+
+def certificates():
+    import ssl
+
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        os.environ.pop(variable, None)
+    count = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    need(count > 50, f"{count} authorities trusted where the system has no bundle")
+    return f"{count} authorities"
+
+
+def asyncio_():
+    import asyncio
+
+    async def talk():
+        async def answer(reader, writer):
+            writer.write((await reader.readline()).upper())
+            writer.close()
+
+        server = await asyncio.start_unix_server(answer, "/tmp/socket")
+        reader, writer = await asyncio.open_unix_connection("/tmp/socket")
+        writer.write(b"hello\n")
+        line = await reader.readline()
+        server.close()
+        return line
+
+    need(asyncio.run(talk()) == b"HELLO\n", "wrong answer")
+
+
 def library():
     """Every module of interest does something real."""
     for name, function in (
         ("modules", modules_),
+        ("standard library", everything),
+        ("PYTHON.json", described),
         ("ssl", ssl_),
+        ("certificates", certificates),
         ("hashlib", hashlib_),
         ("sqlite3", sqlite3_),
         ("lzma", round_trip("lzma")),
@@ -198,6 +273,7 @@ def library():
         ("uuid", uuid_),
         ("decimal", decimal_),
         ("xml", pyexpat_),
+        ("asyncio", asyncio_),
         ("sysconfig", sysconfig_),
         ("pip", lambda: run(sys.executable, "-m", "pip", "--version").split(" from ")[0]),
     ):
@@ -249,17 +325,23 @@ def moved():
 def without_proc():
     """An empty root that holds the tree alone, without /proc."""
 
+    def enter():
+        os.chroot("/empty")
+        os.chdir("/")
+
     def inside():
-        need(not os.path.exists("/empty/proc/self"), "/proc is there")
+        need(sorted(os.listdir("/empty")) == ["checks.py", "opt", "tmp"], f"not empty: {os.listdir('/empty')}")
+        who = run("/opt/python/bin/python3", "-c", WHO, preexec_fn=enter)
+        need(who == "/opt/python/bin/python3|/opt/python|/opt/python", who)
 
-        def enter():
-            os.chroot("/empty")
-            os.chdir("/")
-
-        out = run("/opt/python/bin/python3", "-c", "import ssl, sqlite3, ctypes, sys; print(sys.prefix)", preexec_fn=enter)
-        need(out == "/opt/python", out)
+    def whole():
+        lines = run("/opt/python/bin/python3", "/checks.py", "library", preexec_fn=enter).splitlines()
+        bad = [line for line in lines if not line.startswith("ok\t")]
+        need(lines and not bad, "; ".join(bad) or "no check ran")
+        return f"{len(lines)} checks"
 
     check("empty root without /proc", inside)
+    check("the library there", whole)
 
 
 def process_():
@@ -301,6 +383,8 @@ def environments():
             run(python, "-m", "venv", *options, directory)
             who = run(directory + "/bin/python", "-c", WHO).split("|")
             need(who == [directory + "/bin/python", directory, sys.prefix], f"{who}")
+            if "--without-pip" in options:
+                return
             run(directory + "/bin/pip", "install", "--no-index", "--no-deps", "--quiet", wheel)
             need(run(directory + "/bin/python", "-c", "import tiny; print(tiny.VALUE)") == "42", "the wheel does nothing")
             need(run(directory + "/bin/tiny") == "42", "the script does nothing")
@@ -311,7 +395,7 @@ def environments():
     check("venv --copies", venv("/tmp/v2", "--copies"))
     os.makedirs("/tmp/bin", exist_ok=True)
     os.symlink(sys.executable, "/tmp/bin/python3")
-    check("venv from a symlink", venv("/tmp/v3", python="/tmp/bin/python3"))
+    check("venv from a symlink", venv("/tmp/v3", "--without-pip", python="/tmp/bin/python3"))
 
     def musllinux():
         from pip._vendor.packaging import tags
@@ -351,8 +435,23 @@ def scripts():
         return ", ".join(tried)
 
     check("bin scripts are relocatable", relocatable)
-    if os.path.exists("/bin/sh"):
-        check("moved pip runs", lambda: run("/moved/python/bin/pip3", "--version").split(" from ")[0])
+    if not os.path.exists("/bin/sh"):
+        return
+
+    def works(name, *args, wanted, env):
+        text = run(name, *args, env=env)
+        need(wanted in text, text)
+        return text.splitlines()[0].split(" from ")[0]
+
+    plain = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    path = dict(plain, PATH="/moved/python/bin:/usr/bin:/bin")
+    os.symlink("/moved/python/bin/pip3", "/tmp/pip")
+    where = " from /moved/python/lib/"
+    check("moved pip", lambda: works("/moved/python/bin/pip3", "--version", wanted=where, env=plain))
+    check("pip from PATH", lambda: works("pip3", "--version", wanted=where, env=path))
+    check("pip through a symlink", lambda: works("/tmp/pip", "--version", wanted=where, env=plain))
+    check("moved pydoc", lambda: works("/moved/python/bin/pydoc3", "json.dumps", wanted="json.dumps", env=plain))
+    check("moved python3-config", lambda: works("/moved/python/bin/python3-config", "--prefix", wanted="/moved/python", env=plain))
 
 
 if __name__ == "__main__":

@@ -36,16 +36,25 @@ pub(crate) fn kind(bytes: &[u8]) -> Kind {
     }
 }
 
+/// What an ELF file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The tree's own C library, which is its dynamic loader too.
+    Libc,
+    /// Everything else.
+    Ordinary,
+}
+
 /// Returns what is wrong with an ELF file; nothing when it may ship.
-pub(crate) fn faults(bytes: &[u8], arch: Arch) -> Vec<String> {
+pub(crate) fn faults(bytes: &[u8], arch: Arch, role: Role) -> Vec<String> {
     let found = match arch {
-        Arch::X86_64 => check::<elf::FileHeader64<Endianness>>(bytes),
-        Arch::X86 => check::<elf::FileHeader32<Endianness>>(bytes),
+        Arch::X86_64 => check::<elf::FileHeader64<Endianness>>(bytes, role),
+        Arch::X86 => check::<elf::FileHeader32<Endianness>>(bytes, role),
     };
     found.unwrap_or_else(|error| vec![format!("not a sound ELF file: {error}")])
 }
 
-fn check<E: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec<String>> {
+fn check<E: FileHeader<Endian = Endianness>>(bytes: &[u8], role: Role) -> object::Result<Vec<String>> {
     let header = E::parse(bytes)?;
     let endian = header.endian()?;
     let mut faults = Vec::new();
@@ -56,8 +65,16 @@ fn check<E: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec
     }
     let segments = header.program_headers(endian, bytes)?;
     let (mut stack, mut relro, mut dynamic) = (false, false, false);
+    let entry: u64 = header.e_entry(endian).into();
+    // A library has none; a program that starts outside its code would die at once.
+    let mut starts_in_code = entry == 0;
     for segment in segments {
         let flags = segment.p_flags(endian);
+        let start: u64 = segment.p_vaddr(endian).into();
+        let end = start.saturating_add(segment.p_filesz(endian).into());
+        if segment.p_type(endian) == elf::PT_LOAD && flags & elf::PF_X != 0 {
+            starts_in_code |= (start..end).contains(&entry);
+        }
         match segment.p_type(endian) {
             elf::PT_INTERP => faults.push("has PT_INTERP: depends on the host's loader".to_owned()),
             elf::PT_LOAD if flags & elf::PF_W != 0 && flags & elf::PF_X != 0 => {
@@ -77,11 +94,16 @@ fn check<E: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<Vec
     if !stack {
         faults.push("has no PT_GNU_STACK: the kernel may make the stack executable".to_owned());
     }
+    if !starts_in_code {
+        faults.push(format!("starts at {entry:#x}, where it has no code"));
+    }
     if dynamic {
         if !relro {
             faults.push("has no RELRO".to_owned());
         }
-        dynamic_faults::<E>(header, endian, bytes, &mut faults)?;
+        dynamic_faults::<E>(header, endian, bytes, role, &mut faults)?;
+    } else if role == Role::Libc {
+        faults.push("is no shared library".to_owned());
     }
     Ok(faults)
 }
@@ -90,6 +112,7 @@ fn dynamic_faults<E: FileHeader<Endian = Endianness>>(
     header: &E,
     endian: Endianness,
     bytes: &[u8],
+    role: Role,
     faults: &mut Vec<String>,
 ) -> object::Result<()> {
     let segments = header.program_headers(endian, bytes)?;
@@ -103,7 +126,8 @@ fn dynamic_faults<E: FileHeader<Endian = Endianness>>(
     let flags = value(elf::DT_FLAGS).unwrap_or(0);
     let flags_1 = value(elf::DT_FLAGS_1).unwrap_or(0);
     let now = flags & u64::from(elf::DF_BIND_NOW) != 0 || flags_1 & u64::from(elf::DF_1_NOW) != 0;
-    if !now && value(elf::DT_BIND_NOW).is_none() {
+    // musl binds everything at once whatever a file says, itself first: `ld -z now` would change nothing in it.
+    if !now && role == Role::Ordinary && value(elf::DT_BIND_NOW).is_none() {
         faults.push("binds lazily: no BIND_NOW".to_owned());
     }
     if value(elf::DT_TEXTREL).is_some() || flags & u64::from(elf::DF_TEXTREL) != 0 {
@@ -123,7 +147,7 @@ fn dynamic_faults<E: FileHeader<Endian = Endianness>>(
     let strings = sections.strings(endian, bytes, index)?;
     for entry in entries.iter().filter(|entry| entry.d_tag(endian).into() == u64::from(elf::DT_NEEDED)) {
         let name = u32::try_from(entry.d_val(endian).into()).ok().and_then(|at| strings.get(at).ok()).unwrap_or(b"?");
-        if name != LIBC {
+        if name != LIBC || role == Role::Libc {
             faults.push(format!("needs {}", String::from_utf8_lossy(name)));
         }
     }

@@ -1,8 +1,9 @@
 //! `dockless test`: a release tarball shows what it can do before anybody gets it.
 //!
 //! The archive is read once for the gates that need no execution. Then it is unpacked and its own Python runs
-//! `checks.py` in our sandbox over roots that hold the tree and nothing else: no libc, no shell, no terminfo, no
-//! certificates of any host. One process a scenario, so that a crash of one is a row and not the end.
+//! `checks.py` in our sandbox over a root that holds the tree and nothing else: no libc, no shell, no terminfo, no
+//! certificates of any host (the scenario of the scripts, which begin with `#!/bin/sh`, shows the machine's shell). One
+//! process a scenario, so that a crash of one is a row and not the end.
 
 use std::fs;
 use std::fs::File;
@@ -94,8 +95,14 @@ impl Proof {
 }
 
 /// Scenarios of `checks.py`, and how long each may take.
-const SCENARIOS: [(&str, u64); 6] =
-    [("library", 120), ("without-proc", 60), ("moved", 120), ("process", 120), ("environments", 300), ("scripts", 60)];
+const SCENARIOS: [(&str, u64); 6] = [
+    ("library", 120),
+    ("without-proc", 120),
+    ("moved", 120),
+    ("process", 120),
+    ("environments", 300),
+    ("scripts", 120),
+];
 
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
 pub fn prove(path: &Path, cancel: &Cancel) -> Result<Proof, ProofError> {
@@ -110,53 +117,61 @@ pub fn prove(path: &Path, cancel: &Cancel) -> Result<Proof, ProofError> {
         rows.push(failed("archive", "architecture", "no program inside".to_owned()));
         return Ok(Proof { digest, arch: None, rows });
     };
-    let room = tempfile::Builder::new().prefix("dockless-test-").tempdir();
-    let room =
-        room.map_err(|source| ProofError::Io { action: "create a directory in", path: std::env::temp_dir(), source })?;
+    let scratch = tempfile::Builder::new().prefix("dockless-test-").tempdir();
+    let scratch = scratch.map_err(|source| ProofError::Io {
+        action: "create a directory in",
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let root = scratch.path().join("root");
+    furnish(path, &root)?;
     for (scenario, seconds) in SCENARIOS {
-        let roots = Roots::make(path, &room.path().join(scenario))?;
-        rows.extend(run(&roots, arch, scenario, Duration::from_secs(seconds), cancel)?);
+        rows.extend(run(&root, arch, scenario, Duration::from_secs(seconds), cancel)?);
     }
     Ok(Proof { digest, arch: Some(arch), rows })
 }
 
-/// Fresh trees for one scenario, so that none sees what another wrote.
-struct Roots {
-    /// `/`: the tree at `opt/python`, and the checks.
-    root: PathBuf,
-    /// The tree alone, for the scenario without /proc.
-    empty: PathBuf,
-    /// The tree at another place.
-    moved: PathBuf,
+/// Makes the root that all scenarios share, read-only: the tree, the checks, and a place for `/tmp`.
+fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
+    for directory in [root, &root.join("tmp")] {
+        fs::create_dir_all(directory).map_err(|source| io_error("create directory", directory, source))?;
+    }
+    // A tarball for tar(1): `.wh.` means nothing in it, and all of it may be ours.
+    let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
+    layer::unpack(open(tarball)?, root, &options)
+        .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
+    let checks = root.join("checks.py");
+    fs::write(&checks, CHECKS).map_err(|source| io_error("write", &checks, source))
 }
 
-impl Roots {
-    fn make(tarball: &Path, room: &Path) -> Result<Self, ProofError> {
-        let roots = Self { root: room.join("root"), empty: room.join("empty"), moved: room.join("moved") };
-        for directory in [&roots.root, &roots.empty, &roots.moved] {
-            fs::create_dir_all(directory).map_err(|source| io_error("create directory", directory, source))?;
-            // A tarball for tar(1): `.wh.` means nothing in it, and all of it may be ours.
-            let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
-            layer::unpack(open(tarball)?, directory, &options)
-                .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
+/// Returns what a scenario sees beside the tree at `/opt/python`.
+fn mounts(root: &Path, scenario: &str) -> Vec<StepMount> {
+    let show = |source: &Path, destination: &str| StepMount {
+        destination: destination.into(),
+        mount: Mount::Bind { source: source.to_owned(), readonly: true },
+    };
+    match scenario {
+        // A root in the root, with no /proc and no /dev.
+        "without-proc" => {
+            let memory = StepMount { destination: "/empty/tmp".into(), mount: Mount::Tmpfs { size: None } };
+            vec![show(root, "/empty"), memory]
         }
-        let (from, to) = (roots.moved.join("opt/python"), roots.moved.join("python"));
-        fs::rename(&from, &to).map_err(|source| io_error("move", &from, source))?;
-        let checks = roots.root.join("checks.py");
-        fs::write(&checks, CHECKS).map_err(|source| io_error("write", &checks, source))?;
-        Ok(roots)
+        "moved" => vec![show(&root.join("opt"), "/moved")],
+        // The machine's shell, for scripts that are for a machine with one; the rest of it comes along as it is.
+        "scripts" => {
+            let machine =
+                ["/bin", "/lib", "/lib32", "/lib64", "/usr"].into_iter().filter(|path| Path::new(path).is_dir());
+            machine.map(|path| show(Path::new(path), path)).chain([show(&root.join("opt"), "/moved")]).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
-fn run(roots: &Roots, arch: Arch, scenario: &str, timeout: Duration, cancel: &Cancel) -> Result<Vec<Row>, ProofError> {
-    let bind = |source: &Path| Mount::Bind { source: source.to_owned(), readonly: true };
+fn run(root: &Path, arch: Arch, scenario: &str, timeout: Duration, cancel: &Cancel) -> Result<Vec<Row>, ProofError> {
     let step = Step {
-        root: bind(&roots.root),
+        root: Mount::Bind { source: root.to_owned(), readonly: true },
         root_readonly: true,
-        mounts: vec![
-            StepMount { destination: "/empty".into(), mount: bind(&roots.empty) },
-            StepMount { destination: "/moved".into(), mount: bind(&roots.moved) },
-        ],
+        mounts: mounts(root, scenario),
         args: ["/opt/python/bin/python3", "/checks.py", scenario].map(str::to_owned).to_vec(),
         env: ["PATH=/opt/python/bin", "HOME=/tmp", "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"]
             .map(str::to_owned)
