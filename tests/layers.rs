@@ -191,7 +191,9 @@ fn owners_and_devices_travel_where_the_kernel_lets_them() {
     let (one, two) = (temporary(), temporary());
     let file = one.path().join("f");
     fs::write(&file, "x").expect("file");
-    rustix::fs::chown(&file, Some(Uid::from_raw(3_000_000)), Some(Gid::from_raw(42))).expect("owner");
+    if rustix::fs::chown(&file, Some(Uid::from_raw(3_000_000)), Some(Gid::from_raw(42))).is_err() {
+        return skip("root", "this root is one of a user namespace without that id");
+    }
     let mode = Mode::from_raw_mode(0o620);
     let node = mknodat(CWD, one.path().join("null"), FileType::CharacterDevice, mode, makedev(1, 3));
     if node.is_err() {

@@ -116,9 +116,9 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
         if let Some(output) = &args.output {
             write(output, &tree.path(), *arch, epoch, session.jobs())?;
-            println(&output.dest.display().to_string())?;
+            view.suspend(|| println(&output.dest.display().to_string()))?;
         } else {
-            println(&tree.path().display().to_string())?;
+            view.suspend(|| println(&tree.path().display().to_string()))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -188,7 +188,7 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
         proof::prove_once(&engine.store, &artifact, &name, &engine.cancel, view)?;
         let path = artifact.publish(&args.dist, &name)?;
         view.event(&Event::Note { message: &format!("{name}.tar.gz: {} bytes, {}", artifact.size, artifact.digest) });
-        println(&path.display().to_string())?;
+        view.suspend(|| println(&path.display().to_string()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -236,9 +236,9 @@ fn solve(session: &Session<'_>, args: &args::Solve, inside: Inside, view: &View)
     if let Some(output) = &args.output {
         let epoch = session.global.epoch.unwrap_or(0);
         write(output, &solved.snapshot.path(), Arch::X86_64, epoch, session.jobs())?;
-        return println(&output.dest.display().to_string()).map(|()| ExitCode::SUCCESS);
+        return view.suspend(|| println(&output.dest.display().to_string())).map(|()| ExitCode::SUCCESS);
     }
-    println(&solved.snapshot.path().display().to_string()).map(|()| ExitCode::SUCCESS)
+    view.suspend(|| println(&solved.snapshot.path().display().to_string())).map(|()| ExitCode::SUCCESS)
 }
 
 fn lock(session: &Session<'_>, args: &args::Lock, view: &View) -> Result<ExitCode, Failure> {
@@ -251,16 +251,18 @@ fn lock(session: &Session<'_>, args: &args::Lock, view: &View) -> Result<ExitCod
         let name = name.trim_start_matches("rootfs/");
         let place = (root.join("rootfs"), name);
         let lock = source::update_rootfs(&store, (&place.0, place.1), &origins, session.jobs(), told)?;
-        println(&format!("rootfs/{name}.lock: {} packages, {}", lock.packages.len(), lock.manifest))?;
+        view.suspend(|| println(&format!("rootfs/{name}.lock: {} packages, {}", lock.packages.len(), lock.manifest)))?;
     }
     if args.update.is_empty() {
         let project = session.project()?;
         for (name, rootfs) in &project.rootfs {
             source::reproduce(&store, rootfs, &origins, session.jobs(), told)?;
-            println(&format!("rootfs/{name}: {} packages, {}", rootfs.lock.packages.len(), rootfs.lock.manifest))?;
+            view.suspend(|| {
+                println(&format!("rootfs/{name}: {} packages, {}", rootfs.lock.packages.len(), rootfs.lock.manifest))
+            })?;
         }
         for lock in &project.recipes.locks {
-            println(&format!("{}: {} sources", lock.set, lock.sources.len()))?;
+            view.suspend(|| println(&format!("{}: {} sources", lock.set, lock.sources.len())))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -280,7 +282,9 @@ fn fetch(session: &Session<'_>, args: &args::Fetch, view: &View) -> Result<ExitC
         for name in lowered.images.values() {
             source::assemble(&store, &project.rootfs[name], &origins, session.jobs(), told)?;
         }
-        println(&format!("{arch}: {} sources, {} root filesystems", files.len(), lowered.images.len()))?;
+        view.suspend(|| {
+            println(&format!("{arch}: {} sources, {} root filesystems", files.len(), lowered.images.len()))
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -94,7 +94,12 @@ impl Failure {
             Self::Store(error) | Self::Release(ReleaseError::Store(error)) => store(error),
             Self::Snapshot(error) => snapshot(error),
             Self::Proof(ProofError::Sandbox(error)) | Self::Sandbox(error) => sandbox(error),
-            Self::Proof(ProofError::Archive { .. } | ProofError::Unpack { .. }) => (Exit::Input, None),
+            Self::Proof(ProofError::Archive { .. } | ProofError::Unpack { .. }) => {
+                (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
+            }
+            Self::Proof(ProofError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
+            }
             Self::Unproven { .. } => (Exit::Failed, None),
             Self::Usage { .. } => (Exit::Input, Some("see --help".to_owned())),
             Self::NoHome => (Exit::Input, Some("say where with --store DIR".to_owned())),
@@ -137,15 +142,13 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
 
 fn source(error: &SourceError) -> (Exit, Option<String>) {
     match error {
-        SourceError::Rootfs(_) | SourceError::FileName { .. } | SourceError::Proxy { .. } | SourceError::NoMirror => {
-            (Exit::Input, None)
-        }
         SourceError::Store(error) => store(error),
-        SourceError::Io { .. } => (Exit::Machine, None),
+        SourceError::Io { .. } => (Exit::Machine, error.help()),
         SourceError::Stopped { .. } => {
             (Exit::Interrupted, Some("run the same command again: what has come is kept".to_owned()))
         }
-        _ => (Exit::Failed, None),
+        _ if error.is_input() => (Exit::Input, error.help()),
+        _ => (Exit::Failed, error.help()),
     }
 }
 

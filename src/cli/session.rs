@@ -12,7 +12,7 @@ use crate::recipe::Profile;
 use crate::sandbox::Cancel;
 use crate::snapshot::Snapshots;
 use crate::solver::Jobs;
-use crate::source::{self, Origins, Proxies};
+use crate::source::{self, Origins, Proxies, Stop};
 use crate::store::Store;
 
 /// Reads a variable of the environment; empty counts as unset.
@@ -103,7 +103,9 @@ impl Session<'_> {
         let snapshots = Snapshots::open(&store, single_id)?;
         let jobs =
             Jobs::new(self.jobs()).map_err(crate::solver::SolveError::from).map_err(crate::build::BuildError::from)?;
-        Ok(Embedded { store, snapshots, origins: self.origins()?, jobs, cancel, ignore_cache: self.global.no_cache })
+        let asked = cancel.clone();
+        let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
+        Ok(Embedded { store, snapshots, origins, jobs, cancel, ignore_cache: self.global.no_cache })
     }
 
     /// Returns the profile.

@@ -226,7 +226,8 @@ fn id_range(machine: &Machine) -> Finding {
     match (tools, machine.subuid.zip(machine.subgid)) {
         (true, Some(((first, number), _))) => finding(NAME, State::Ok, format!("{number} from {first} on, newuidmap")),
         (tools, range) => {
-            let mut row = finding(NAME, State::Degraded, "one id only: enough, ownership is kept beside the files");
+            let mut row =
+                finding(NAME, State::Degraded, "one id only: enough for our recipes; chown to others fails in steps");
             if !tools {
                 row = row.mend("sudo apt-get install uidmap");
             }
