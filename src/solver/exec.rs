@@ -19,12 +19,16 @@ use crate::oci::{Arch, Digest};
 use crate::progress::Event;
 use crate::sandbox::{self, Mount, Network, Outcome, Step, StepMount};
 use crate::snapshot::{Active, SnapshotError};
+use crate::store::Lock;
 
 /// Room of the store that holds the records of steps.
 const RECORDS: &str = "cache";
 
 /// Lines of a failed step's output that go into the error.
 const TAIL: usize = 20;
+
+/// How often to look whether another run is done with a step.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a step takes as descriptors 3 and 4: the ends of the jobserver.
 const JOBSERVER: (i32, i32) = (3, 4);
@@ -53,7 +57,7 @@ impl Work<'_> {
         }
         self.prefetch();
         // One run at a time works on a key; whoever waited finds the other's record.
-        let lock = self.solver.store.lock(&format!("step-{}", key.hex()))?;
+        let lock = self.alone(vertex, &format!("step-{}", key.hex()))?;
         if !ignore && let Some(value) = self.recorded(&key)? {
             return Ok((value, true));
         }
@@ -63,6 +67,25 @@ impl Work<'_> {
         drop(lock);
         self.count_run();
         Ok((value, false))
+    }
+
+    /// Takes a lock that another run may hold; waiting is said aloud and ends with this run.
+    fn alone(&self, vertex: &Vertex, name: &str) -> Result<Lock, SolveError> {
+        let mut told = false;
+        loop {
+            if let Some(lock) = self.solver.store.try_lock(name)? {
+                return Ok(lock);
+            }
+            if self.solver.cancel.is_cancelled() {
+                return Err(SolveError::Cancelled);
+            }
+            if !told {
+                told = true;
+                let message = format!("{}: another run works on it; waiting for its result", vertex.name());
+                self.progress.event(&Event::Note { message: &message });
+            }
+            std::thread::sleep(PATIENCE);
+        }
     }
 
     fn recorded(&self, key: &Digest) -> Result<Option<Value>, SolveError> {

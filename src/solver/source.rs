@@ -83,6 +83,9 @@ impl Work<'_> {
 
     fn make(&self, vertex: &Vertex, id: &Digest) -> Result<Snapshot, SolveError> {
         let fail = |error| snapshot_error(vertex.name(), error);
+        if self.solver.cancel.is_cancelled() {
+            return Err(SolveError::Cancelled);
+        }
         // Lazy trees have the digest of their content as ID, so any run of any graph finds them.
         if let Some(snapshot) = self.solver.snapshots.get(&id.hex()).map_err(fail)? {
             self.progress.event(&Event::Cached { vertex: vertex.digest, name: vertex.name() });
