@@ -68,10 +68,12 @@ for option in --with-system-ffi --without-static-libpython --disable-test-module
 done
 
 # ac_cv_search_dbm_open: configure tries libgdbm_compat alone, which as an archive lacks libgdbm.
+# py_cv_module_xxlimited: examples, which 3.12 builds as shared libraries though no test modules are wanted.
 # MODULE_BUILDTYPE: modules go into the interpreter (from 3.11 on; before, Setup.local alone says so).
 MODULE_BUILDTYPE=static ./configure --build=$TRIPLE --prefix=/opt/python --with-openssl=$PREFIX --with-system-expat \
     --enable-loadable-sqlite-extensions --with-dbmliborder=gdbm:ndbm --without-ensurepip --with-computed-gotos \
-    --enable-option-checking=fatal ac_cv_search_dbm_open="-lgdbm_compat -lgdbm" $options
+    --enable-option-checking=fatal ac_cv_search_dbm_open="-lgdbm_compat -lgdbm" \
+    py_cv_module_xxlimited=n/a py_cv_module_xxlimited_35=n/a $options
 
 # In a Setup line nothing may contain "=": it would be taken for a make variable.
 case $series in

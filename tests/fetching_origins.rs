@@ -141,6 +141,19 @@ fn a_run_that_is_to_end_ends_soon_and_keeps_what_came() {
     assert_eq!(fs::metadata(place.part()).expect("a part").len(), 100_000);
 }
 
+#[test]
+fn waiting_for_another_run_ends_with_this_one() {
+    let place = Place::new();
+    let another = place.store.lock(&format!("fetch-{}", Digest::of(body()).hex())).expect("a lock");
+    let begun = Instant::now();
+    let origins = Origins { stop: Stop::new(move || begun.elapsed() > Duration::from_millis(100)), ..origins() };
+    let error = place.fetch(&pinned(&[]), &origins).expect_err("stopped");
+    assert!(matches!(error, SourceError::Stopped { .. }), "{error}");
+    drop(another);
+    let error = place.fetch(&pinned(&[]), &Origins::default()).expect_err("no origin");
+    assert!(matches!(error, SourceError::Unavailable { .. }), "{error}");
+}
+
 /// The run that `a_killed_run_is_gone_on_with` kills; its input names the store and the URL.
 #[test]
 #[ignore = "started by another test"]

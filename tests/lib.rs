@@ -13,6 +13,7 @@ mod layers_hostile;
 mod locks;
 mod lowering;
 mod marshalling;
+mod messages_command;
 mod messages_report;
 mod rootfs;
 mod rootfs_properties;

@@ -16,6 +16,7 @@ use super::http::{Failure, Http, Wanted};
 use super::origin::{Origins, Pinned, Place, is_file_name, shown};
 use super::partial::{Partial, copy_in};
 use super::reason::{Reason, Tried};
+use super::wait::wait_for;
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, Stored};
@@ -70,7 +71,7 @@ pub fn fetch(
     if let Some(stored) = already(store, pinned)? {
         return Ok(stored);
     }
-    let _lock = store.lock(&format!("fetch-{}", pinned.digest.hex()))?;
+    let _lock = wait_for(store, &format!("fetch-{}", pinned.digest.hex()), &pinned.file, origins, progress)?;
     if let Some(stored) = already(store, pinned)? {
         return Ok(stored);
     }

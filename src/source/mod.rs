@@ -27,6 +27,7 @@ mod origin;
 mod partial;
 mod reason;
 mod rootfs;
+mod wait;
 
 pub use apt::{host_mirrors, host_sources};
 pub use error::SourceError;

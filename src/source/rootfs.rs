@@ -16,6 +16,7 @@ use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType};
 use super::error::SourceError;
 use super::fetch::{PARALLEL, fetch_all};
 use super::origin::{Origins, Pinned};
+use super::wait::wait_for;
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::rootfs::{self, Blob, List, Lock, Member, Package, Rootfs, RootfsError, Tree};
@@ -52,7 +53,7 @@ pub fn assemble(
         tag_image(store, name, &there.manifest)?;
         return Ok(there);
     }
-    let _lock = store.lock(&format!("rootfs-{}", lock.manifest.hex()))?;
+    let _lock = wait_for(store, &format!("rootfs-{}", lock.manifest.hex()), &tag(name), origins, progress)?;
     if let Some(there) = already(store, &lock.manifest)? {
         tag_image(store, name, &there.manifest)?;
         return Ok(there);

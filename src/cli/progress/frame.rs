@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::model::{Model, Running};
-use super::moving::{Item, amount};
+use super::moving::{Item, measure};
 use super::style::Style;
 use super::text::{fit, width};
 use super::units::elapsed;
@@ -84,7 +84,7 @@ fn step(lines: &mut Vec<String>, running: &Running, now: Duration, (name, column
     let said = if said.is_empty() { said } else { format!("  {}", style.paint("2", &said)) };
     lines.push(format!("{mark} {title}{blanks} {time:>6}{said}"));
     for (id, item) in running.moving.active().take(FILES) {
-        let words = amount(item);
+        let words = measure(id, item);
         let id = fit(id, NAME.min(columns / 2));
         let free = columns.saturating_sub(width(&id) + width(&words) + 6);
         lines.push(match bar(item, free, style) {

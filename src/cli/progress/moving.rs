@@ -58,7 +58,9 @@ impl Moving {
     /// Takes what `Event::Status` says.
     pub(super) fn update(&mut self, now: Duration, id: &str, item: Item) {
         if let Some(known) = self.items.get_mut(id) {
-            *known = item;
+            // Threads that count together tell their numbers in any order; of a file, less means that it began anew.
+            let most = if is_count(id) { known.current } else { 0 };
+            *known = Item { current: item.current.max(most), total: item.total };
         } else {
             // A part that an earlier run had fetched already is no speed of this one; a file that is first heard of
             // when it is complete came just now.
@@ -132,14 +134,23 @@ impl Moving {
 }
 
 fn count_words((id, item): (&String, &Item)) -> String {
+    format!("{id} {}", count(*item))
+}
+
+/// Says how much of how much: of a file `3.20 of 8.10 MB`, of things `31 of 112`.
+pub(super) fn measure(id: &str, item: Item) -> String {
+    if is_count(id) { count(item) } else { amount(item) }
+}
+
+fn count(item: Item) -> String {
     match item.total {
-        Some(total) if item.current < total => format!("{id} {} of {total}", item.current),
-        _ => format!("{id} {}", item.current),
+        Some(total) if item.current < total => format!("{} of {total}", item.current),
+        _ => item.current.to_string(),
     }
 }
 
 /// Says how many bytes of how many: `3.20 of 8.10 MB`, and only `8.10 MB` when all are there.
-pub(super) fn amount(item: Item) -> String {
+fn amount(item: Item) -> String {
     let current = bytes(item.current);
     let Some(total) = item.total.filter(|total| item.current < *total).map(bytes) else { return current };
     match (current.split_once(' '), total.split_once(' ')) {
@@ -192,6 +203,10 @@ mod tests {
         let mut moving = Moving::default();
         moving.update(Duration::ZERO, "unpacking packages", item(31, 112));
         assert_eq!(moving.words(Duration::ZERO), "unpacking packages 31 of 112");
+        moving.update(Duration::ZERO, "unpacking packages", item(30, 112));
+        assert_eq!(moving.words(Duration::ZERO), "unpacking packages 31 of 112");
+        assert_eq!(measure("unpacking packages", item(31, 112)), "31 of 112");
+        assert_eq!(measure("packages.tar", item(31, 112)), "31 of 112 B");
         moving.update(Duration::ZERO, "unpacking packages", item(112, 112));
         assert_eq!(moving.words(Duration::ZERO), "unpacking packages 112");
         assert!(moving.sum(Duration::ZERO).is_none());

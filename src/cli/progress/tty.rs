@@ -30,6 +30,8 @@ struct Shared {
     style: Style,
     state: Mutex<State>,
     wake: Condvar,
+    /// Held while the terminal is written to; never taken by an event.
+    screen: Mutex<Screen>,
 }
 
 #[derive(Debug)]
@@ -47,10 +49,11 @@ impl Shared {
 impl Tty {
     pub(super) fn start(out: Output, clock: Clock, style: Style) -> Self {
         let state = Mutex::new(State { model: Model::new(style), finished: false });
-        let shared = Arc::new(Shared { clock, style, state, wake: Condvar::new() });
+        let screen = Mutex::new(Screen::new(out));
+        let shared = Arc::new(Shared { clock, style, state, wake: Condvar::new(), screen });
         let painter = {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("progress".to_owned()).spawn(move || paint(&shared, Screen::new(out)))
+            thread::Builder::new().name("progress".to_owned()).spawn(move || paint(&shared))
         };
         // Without a thread nothing is drawn, and the build goes on.
         Self { shared, painter: Mutex::new(painter.ok()) }
@@ -66,6 +69,15 @@ impl Tty {
 
     pub(super) fn has_shown_tail(&self, vertex: &Digest) -> bool {
         self.shared.state().model.has_shown_tail(vertex)
+    }
+
+    /// Takes the region away while `act` writes to the terminal in its own way.
+    pub(super) fn suspend<R>(&self, act: impl FnOnce() -> R) -> R {
+        let mut screen = self.shared.screen.lock().unwrap_or_else(PoisonError::into_inner);
+        let above = std::mem::take(&mut self.shared.state().model.above);
+        // A terminal that went away takes no results either; `act` finds out.
+        let _ = screen.draw(&above, &[], size());
+        act()
     }
 
     /// Takes the region away and waits until everything is written.
@@ -91,8 +103,9 @@ impl Drop for Tty {
     }
 }
 
-fn paint(shared: &Shared, mut screen: Screen) {
+fn paint(shared: &Shared) {
     loop {
+        let mut screen = shared.screen.lock().unwrap_or_else(PoisonError::into_inner);
         let size = size();
         let (above, region, finished) = {
             let mut state = shared.state();
@@ -106,6 +119,7 @@ fn paint(shared: &Shared, mut screen: Screen) {
         if screen.draw(&above, &region, size).is_err() || finished {
             return;
         }
+        drop(screen);
         let pause = shared.wake.wait_timeout_while(shared.state(), EVERY, |state| !state.finished);
         drop(pause.unwrap_or_else(PoisonError::into_inner));
     }
@@ -119,6 +133,8 @@ fn size() -> Size {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::super::view::tests::{Page, events, fake_clock};
     use super::*;
 
@@ -138,6 +154,25 @@ mod tests {
         assert!(stands.contains("17 steps: 1 done, 1 cached, 1 failed, 6.00s\n\x1b[J"), "{text}");
         assert!(text.contains("  | half \u{fffd}^@ line"), "{text}");
         assert!(!text.contains("too late"));
+    }
+
+    #[test]
+    fn a_result_is_written_below_what_ended_and_is_not_drawn_over() {
+        let page = Page::default();
+        let (clock, _) = fake_clock();
+        let view = Tty::start(page.output(), clock, STYLE);
+        let vertex = Digest::of(b"zlib");
+        view.event(&Event::Started { vertex, name: "zlib", reason: None });
+        while !page.text().contains("zlib") {
+            thread::sleep(Duration::from_millis(1));
+        }
+        view.event(&Event::Finished { vertex, name: "zlib", elapsed: Duration::ZERO, error: None });
+        view.suspend(|| page.clone().write_all(b"<result>\n")).expect("pages take everything");
+        view.finish();
+        let text = page.text();
+        let (before, after) = text.split_once("<result>\n").expect("it was written");
+        assert!(before.ends_with("ok zlib  0.00s\n\x1b[J\x1b[?2026l"), "{before:?}");
+        assert!(!after.contains('A'), "the cursor goes up over the result: {after:?}");
     }
 
     #[test]

@@ -179,6 +179,16 @@ impl View {
         }
     }
 
+    /// Takes the live region away while `act` writes to the terminal, as a result on standard output does.
+    ///
+    /// Without it, the region is drawn over what `act` wrote.
+    pub fn suspend<R>(&self, act: impl FnOnce() -> R) -> R {
+        match &self.kind {
+            Kind::Tty(view) => view.suspend(act),
+            Kind::Plain(_) | Kind::Json(_) | Kind::Quiet => act(),
+        }
+    }
+
     /// Whether the last lines of the output of `vertex` stand on the screen already, because it failed.
     pub fn has_shown_tail(&self, vertex: &Digest) -> bool {
         matches!(&self.kind, Kind::Tty(view) if view.has_shown_tail(vertex))
