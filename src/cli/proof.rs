@@ -14,7 +14,7 @@ use crate::store::Store;
 /// Room of the store that remembers which tarballs passed.
 const RECORDS: &str = "proofs";
 
-/// Proves a tarball unless these very bytes were proven before by this version.
+/// Proves a tarball unless these very bytes were proven before by these very checks.
 pub(super) fn prove_once(
     store: &Store,
     artifact: &Artifact,
@@ -22,7 +22,7 @@ pub(super) fn prove_once(
     cancel: &Cancel,
     view: &dyn Progress,
 ) -> Result<(), Failure> {
-    let key = format!("{}-{}", artifact.digest.hex(), env!("CARGO_PKG_VERSION"));
+    let key = format!("{}-{}", artifact.digest.hex(), release::edition().hex());
     if store.get_record(RECORDS, &key)?.is_some() {
         view.event(&Event::Note { message: &format!("{name}.tar.gz passed its tests before") });
         return Ok(());

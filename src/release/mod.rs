@@ -14,6 +14,6 @@ mod elf;
 mod package;
 mod prove;
 
-pub use prove::{Outcome, Proof, ProofError, Row, prove};
+pub use prove::{Outcome, Proof, ProofError, Row, edition, prove};
 
 pub use package::{Artifact, ReleaseError, Variant, package};

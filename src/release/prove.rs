@@ -104,6 +104,11 @@ const SCENARIOS: [(&str, u64); 6] = [
     ("scripts", 120),
 ];
 
+/// Returns what proofs of this version check, as a digest: a proof of another edition proves something else.
+pub fn edition() -> Digest {
+    Digest::of(concat!(env!("CARGO_PKG_VERSION"), "\n", include_str!("checks.py")).as_bytes())
+}
+
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
 pub fn prove(path: &Path, cancel: &Cancel) -> Result<Proof, ProofError> {
     let digest = hash(path)?;
