@@ -90,6 +90,9 @@ const PATH: &str = "/deps/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 /// Metadata key (`OpMetadata.description`) of a step's timeout in seconds: LLB has no field for it.
 pub const TIMEOUT: &str = "dockless.timeout";
 
+/// Metadata key of a step whose `make`s share the engine's jobserver; foreign steps see the environment they ask for.
+pub const JOBSERVER: &str = "dockless.jobserver";
+
 impl Recipes {
     /// Lowers `requests` for `arch`; several results are merged into one. `epoch` is in seconds since 1970.
     pub fn lower(
@@ -308,6 +311,7 @@ impl<'a> Lowering<'a> {
         ];
         let name = format!("{} {version}", recipe.name);
         let edge = self.builder.add(&name, pb::op::Op::Exec(exec), &step.inputs, self.arch, &needs);
+        self.builder.describe(edge, JOBSERVER, "make");
         self.builder.describe(edge, TIMEOUT, &recipe.timeout.as_secs().to_string());
         edge
     }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use super::value::Value;
 use crate::llb::{Vertex, pb};
 use crate::oci::{Arch, Digest};
 use crate::progress::Event;
+use crate::recipe;
 use crate::sandbox::{self, Mount, Network, Outcome, Step, StepMount};
 use crate::snapshot::{Active, SnapshotError};
 use crate::store::Lock;
@@ -170,16 +170,18 @@ impl Work<'_> {
             }
         }
         let output = output.ok_or_else(|| unsupported(vertex, "a step without output 0"))?;
-        let (read, write) = self.solver.jobs.ends();
-        let duplicate = |fd: std::os::fd::BorrowedFd<'_>| {
-            fd.try_clone_to_owned().map_err(|source| SolveError::Io {
-                action: "duplicate",
-                path: PathBuf::from("jobserver pipe"),
-                source,
-            })
-        };
         let mut env = meta.env.clone();
-        env.push(format!("MAKEFLAGS=-j --jobserver-auth={},{}", JOBSERVER.0, JOBSERVER.1));
+        let mut inherit = Vec::new();
+        if vertex.metadata.description.contains_key(recipe::JOBSERVER) {
+            env.push(format!("MAKEFLAGS=-j --jobserver-auth={},{}", JOBSERVER.0, JOBSERVER.1));
+            let (read, write) = self.solver.jobs.ends();
+            for (number, end) in [(JOBSERVER.0, read), (JOBSERVER.1, write)] {
+                let path = || PathBuf::from("jobserver pipe");
+                let end = end.try_clone_to_owned();
+                let end = end.map_err(|source| SolveError::Io { action: "duplicate", path: path(), source })?;
+                inherit.push((number, end));
+            }
+        }
         let step = Step {
             root: root.ok_or_else(|| unsupported(vertex, "a step without a root mount"))?,
             root_readonly: true,
@@ -191,7 +193,7 @@ impl Work<'_> {
             network: Network::None,
             arch: arch(vertex)?,
             timeout: timeout(vertex).map(Duration::from_secs),
-            inherit: vec![(JOBSERVER.0, duplicate(read.as_fd())?), (JOBSERVER.1, duplicate(write.as_fd())?)],
+            inherit,
         };
         Ok(Prepared { step, output, _scratch: scratch })
     }
