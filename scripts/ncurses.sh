@@ -7,7 +7,8 @@
 unpack ncurses
 # --without-progs: tic would need a second build for the build machine. cf_cv_ar_flags: of its own accord ncurses asks ar for the time
 # of every member (U).
-./configure $HOST_OPTIONS cf_cv_ar_flags=-crv --without-shared --with-normal --without-debug --without-ada --without-cxx --without-cxx-binding \
+./configure $HOST_OPTIONS cf_cv_ar_flags=-crv \
+    --without-shared --with-normal --without-debug --without-ada --without-cxx --without-cxx-binding \
     --without-manpages --without-progs --without-tests --enable-widec --disable-stripping --disable-db-install \
     --enable-pc-files --with-pkg-config-libdir=$PREFIX/lib/pkgconfig \
     --with-default-terminfo-dir=/usr/share/terminfo \
