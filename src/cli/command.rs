@@ -35,10 +35,19 @@ const LARGEST_DEFINITION: u64 = 64 << 20;
 pub fn main() -> ExitCode {
     let (style, columns) = (Style::of(variable), columns());
     report::install_panic_report(style, columns);
+    diagnose();
     let cli = Cli::parse();
     match run(&cli) {
         Ok(code) => code,
         Err(failure) => failure.report().show(style, columns),
+    }
+}
+
+/// Diagnostics for developers on standard error, where `DOCKLESS_LOG` asks for them, e.g. `DOCKLESS_LOG=debug`.
+fn diagnose() {
+    if let Some(filter) = variable("DOCKLESS_LOG") {
+        let filter = tracing_subscriber::EnvFilter::new(filter);
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_writer(std::io::stderr).init();
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) fn prove_once(
     if !proof.passed() {
         return Err(Failure::Unproven { name: name.to_owned(), table });
     }
-    view.event(&Event::Note { message: &table });
+    for line in table.lines() {
+        view.event(&Event::Note { message: line });
+    }
     store.put_record(RECORDS, &key, table.as_bytes())?;
     Ok(())
 }

@@ -52,7 +52,9 @@ impl Work<'_> {
         let contents: Vec<Digest> = vertex.inputs.iter().map(|edge| self.value(&edge.vertex).content).collect();
         let key = key::exec(vertex, exec, &contents);
         let ignore = self.solver.ignore_cache || vertex.metadata.ignore_cache;
-        if !ignore && let Some(value) = self.recorded(&key)? {
+        let found = if ignore { None } else { self.recorded(&key)? };
+        tracing::debug!(name = vertex.name(), vertex = %vertex.digest, %key, found = found.is_some(), ignore, "step");
+        if let Some(value) = found {
             return Ok((value, true));
         }
         self.prefetch();
