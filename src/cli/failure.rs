@@ -66,7 +66,8 @@ impl Failure {
         if let Self::Told(report) = self {
             return Report::clone(report);
         }
-        let (exit, help) = self.kind();
+        // A full disk looks the same wherever it is met.
+        let (exit, help) = if is_disk_full(self) { (Exit::Machine, Some(MAKE_ROOM.to_owned())) } else { self.kind() };
         let mut report = Report::of(exit, self);
         report.help = help;
         match self {
@@ -160,9 +161,24 @@ fn sandbox(error: &SandboxError) -> (Exit, Option<String>) {
     }
 }
 
-fn store(error: &StoreError) -> (Exit, Option<String>) {
-    let full = error.is_disk_full();
-    (Exit::Machine, full.then(|| "free room on the disk, or put the store elsewhere with --store DIR".to_owned()))
+const fn store(_: &StoreError) -> (Exit, Option<String>) {
+    (Exit::Machine, None)
+}
+
+/// What to do about a full disk.
+const MAKE_ROOM: &str = "free room on the disk, or put the store elsewhere with --store DIR";
+
+/// Tells whether an error comes from a disk or a quota that is full.
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(io, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn snapshot(error: &SnapshotError) -> (Exit, Option<String>) {
@@ -170,5 +186,20 @@ fn snapshot(error: &SnapshotError) -> (Exit, Option<String>) {
         SnapshotError::Store(error) => store(error),
         SnapshotError::Pattern { .. } | SnapshotError::Kind { .. } => (Exit::Input, error.help()),
         _ => (Exit::Machine, error.help()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_names_the_way_out_wherever_it_is_met() {
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let path = PathBuf::from("dist/x");
+        let failure = Failure::Release(ReleaseError::Io { action: "write", path, source });
+        let report = failure.report();
+        assert_eq!((report.exit, report.help.as_deref()), (Exit::Machine, Some(MAKE_ROOM)));
+        assert!(!is_disk_full(&Failure::NoHome));
     }
 }
