@@ -168,6 +168,7 @@ impl Mount {
         match self {
             Self::Bind { source, .. } => source.display().to_string(),
             Self::Overlay { lower, upper, .. } => format!("overlay of {} under {}", lower.len(), upper.display()),
+            Self::Layers { lower } => format!("overlay of {}", lower.len()),
             Self::Tmpfs { .. } => "tmpfs".to_owned(),
         }
     }
@@ -176,13 +177,14 @@ impl Mount {
         match self {
             Self::Bind { source, .. } => vec![source],
             Self::Overlay { lower, upper, work } => lower.iter().chain([upper, work]).collect(),
+            Self::Layers { lower } => lower.iter().collect(),
             Self::Tmpfs { .. } => Vec::new(),
         }
     }
 
     /// Tells whether mount points made in it outlive the step.
     pub(super) fn is_kept(&self) -> bool {
-        !matches!(self, Self::Tmpfs { .. } | Self::Bind { readonly: true, .. })
+        matches!(self, Self::Overlay { .. } | Self::Bind { readonly: false, .. })
     }
 }
 

@@ -119,6 +119,10 @@ impl Setup {
     fn make(&self, mount: &Mount) -> io::Result<Detached> {
         match mount {
             Mount::Bind { source, .. } => sys::bind(self.source(source)?),
+            Mount::Layers { lower } => {
+                let lower = lower.iter().map(|path| self.source(path)).collect::<io::Result<Vec<_>>>()?;
+                sys::overlay(&lower, None)
+            }
             Mount::Overlay { lower, upper, work } => {
                 let lower = lower.iter().map(|path| self.source(path)).collect::<io::Result<Vec<_>>>()?;
                 sys::overlay(&lower, Some((self.source(upper)?, self.source(work)?)))

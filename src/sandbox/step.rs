@@ -25,6 +25,11 @@ pub enum Mount {
         /// No writing.
         readonly: bool,
     },
+    /// Layers over one another, read-only (`overlayfs.rst`).
+    Layers {
+        /// At least two, the uppermost first.
+        lower: Vec<PathBuf>,
+    },
     /// Layers under a writable one (`overlayfs.rst`).
     Overlay {
         /// The layers below, the uppermost first.
