@@ -29,6 +29,9 @@ pub(crate) struct Global {
     /// How progress is shown
     #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, env = "DOCKLESS_PROGRESS")]
     pub(crate) progress: ProgressMode,
+    /// Say why each step was not taken from the cache, in plain progress
+    #[arg(short, long, global = true, env = "DOCKLESS_VERBOSE")]
+    pub(crate) verbose: bool,
     /// Jobs in all: steps and the compilers inside them share them [default: the cores this process may use]
     #[arg(short, long, global = true, value_name = "N", env = "DOCKLESS_JOBS")]
     pub(crate) jobs: Option<NonZeroUsize>,

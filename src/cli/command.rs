@@ -124,7 +124,8 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
         let tree = built.solved.snapshot;
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
         if let Some(output) = &args.output {
-            write(output, &tree.path(), *arch, epoch, session.jobs())?;
+            let tree = engine.snapshots.read(&tree)?;
+            write(output, tree.path(), *arch, epoch, session.jobs())?;
             view.suspend(|| println(&output.dest.display().to_string()))?;
         } else {
             view.suspend(|| println(&tree.path().display().to_string()))?;
@@ -244,10 +245,12 @@ fn solve(session: &Session<'_>, args: &args::Solve, inside: Inside, view: &View)
     let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
     if let Some(output) = &args.output {
         let epoch = session.global.epoch.unwrap_or(0);
-        write(output, &solved.snapshot.path(), Arch::X86_64, epoch, session.jobs())?;
+        let tree = engine.snapshots.read(&solved.snapshot)?;
+        write(output, tree.path(), Arch::X86_64, epoch, session.jobs())?;
         return view.suspend(|| println(&output.dest.display().to_string())).map(|()| ExitCode::SUCCESS);
     }
-    view.suspend(|| println(&solved.snapshot.path().display().to_string())).map(|()| ExitCode::SUCCESS)
+    let place = solved.snapshot.directory().map(|path| path.display().to_string());
+    view.suspend(|| println(&place.unwrap_or_else(|| solved.content.to_string()))).map(|()| ExitCode::SUCCESS)
 }
 
 fn lock(session: &Session<'_>, args: &args::Lock, view: &View) -> Result<ExitCode, Failure> {
