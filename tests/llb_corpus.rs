@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use dockless::llb::{Entitlement, Executor, Graph, Refusal, dot, entitlements, json_lines, pb, svg, tree};
 use prost::Message as _;
@@ -133,6 +135,35 @@ fn programs_of_another_processor_are_refused_and_its_files_are_not() {
         .collect();
     assert!(refused.len() < graphs.len(), "amd64 is ours");
     assert!(refused.iter().all(|text| text.contains("linux/arm")), "{refused:?}");
+}
+
+#[test]
+fn graph_shows_a_foreign_definition_from_a_file_or_from_standard_input() {
+    let (_, bytes, recorded) = corpus().into_iter().find(|(name, _, _)| name.contains("009-")).expect("a case");
+    let run = |file: &str, format: &str, input: &[u8]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dockless"))
+            .args(["graph", "--llb", file, "--format", format])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        // The command may end before it has read everything.
+        let _ = child.stdin.take().expect("piped").write_all(input);
+        child.wait_with_output().expect("the command ends")
+    };
+    let shown = run("-", "json", &bytes);
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), recorded);
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = dir.path().join("llb.pb");
+    fs::write(&file, &bytes).expect("written");
+    let file = file.to_str().expect("a plain path");
+    assert!(run(file, "svg", &[]).stdout.starts_with(b"<svg "));
+    assert!(String::from_utf8_lossy(&run(file, "tree", &[]).stdout).contains("RUN"));
+    let refused = run("-", "tree", b"not a definition");
+    assert_eq!(refused.status.code(), Some(2), "the input is wrong");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("LLB definition"));
 }
 
 #[test]
