@@ -148,8 +148,11 @@ pub(crate) struct Test {
 #[derive(Debug, Args)]
 pub(crate) struct Graph {
     /// Recipes
-    #[arg(required = true, value_name = "NAME[@VERSION]")]
+    #[arg(required_unless_present = "llb", value_name = "NAME[@VERSION]")]
     pub(crate) recipes: Vec<String>,
+    /// Shows this definition instead of recipes: the protobuf bytes of LLB, `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "recipes")]
+    pub(crate) llb: Option<PathBuf>,
     /// Architecture
     #[arg(long, default_value = "x86_64")]
     pub(crate) arch: Arch,
@@ -169,6 +172,8 @@ pub(crate) enum GraphFormat {
     Pb,
     /// Graphviz
     Dot,
+    /// A picture
+    Svg,
 }
 
 /// Arguments of `solve`.
