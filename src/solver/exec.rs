@@ -17,7 +17,7 @@ use crate::llb::{Vertex, pb};
 use crate::oci::{Arch, Digest};
 use crate::progress::Event;
 use crate::recipe;
-use crate::sandbox::{self, Mount, Network, Outcome, Step, StepMount};
+use crate::sandbox::{self, Mount, Outcome, Step, StepMount};
 use crate::snapshot::{Active, SnapshotError};
 use crate::store::Lock;
 
@@ -168,7 +168,7 @@ impl Work<'_> {
             if mount.dest == "/" {
                 root = Some(made);
             } else {
-                mounts.push(StepMount { destination: PathBuf::from(&mount.dest), mount: made });
+                mounts.push(StepMount::new(&mount.dest, made));
             }
         }
         let output = output.ok_or_else(|| unsupported(vertex, "a step without output 0"))?;
@@ -184,18 +184,16 @@ impl Work<'_> {
                 inherit.push((number, end));
             }
         }
+        let root = root.ok_or_else(|| unsupported(vertex, "a step without a root mount"))?;
         let step = Step {
-            root: root.ok_or_else(|| unsupported(vertex, "a step without a root mount"))?,
-            root_readonly: true,
             mounts,
-            args: meta.args.clone(),
             env,
             cwd: PathBuf::from(&meta.cwd),
             hostname: meta.hostname.clone(),
-            network: Network::None,
             arch: arch(vertex)?,
             timeout: timeout(vertex).map(Duration::from_secs),
             inherit,
+            ..Step::bare(root, meta.args.clone())
         };
         Ok(Prepared { step, output, _scratch: scratch })
     }
