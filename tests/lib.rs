@@ -8,6 +8,7 @@ mod fetching_origins;
 mod fetching_server;
 mod generated;
 mod isolation;
+mod isolation_foreign;
 mod layers;
 mod layers_hostile;
 mod llb_corpus;
