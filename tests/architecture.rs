@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 9] = [
     &["solver"],
     &["source", "snapshot", "export"],
     &["recipe", "dockerfile", "rootfs", "layer", "registry", "sandbox"],
-    &["llb", "store", "progress"],
+    &["llb", "pattern", "store", "progress"],
     &["oci", "sys"],
 ];
 

@@ -15,6 +15,7 @@ mod lowering;
 mod marshalling;
 mod messages_command;
 mod messages_report;
+mod patterns;
 mod recipes;
 mod rootfs;
 mod rootfs_properties;
