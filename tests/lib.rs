@@ -18,6 +18,7 @@ mod lowering;
 mod marshalling;
 mod messages_command;
 mod messages_report;
+mod patterns;
 mod policies;
 mod recipes;
 mod rootfs;
