@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::SolveError;
 use super::key::Ingredients;
-use super::run::{Work, file_error, snapshot_error, unsupported};
+use super::run::{Work, file_error, snapshot_error};
 use super::value::Value;
 use crate::file::{self, Selection};
 use crate::llb::{Edge, Vertex, pb};
@@ -59,7 +59,10 @@ impl Work<'_> {
             let Some(edge) = input(vertex, mount) else { continue };
             let is_read = mount.readonly || mount.output < 0;
             let name = format!("the content at {}", mount.dest);
-            if mount.mount_type() == pb::MountType::Bind && is_read && clean(Path::new("/"), &mount.dest) != Path::new("/") {
+            if mount.mount_type() == pb::MountType::Bind
+                && is_read
+                && clean(Path::new("/"), &mount.dest) != Path::new("/")
+            {
                 any = true;
                 let tree = self.open(vertex, edge)?;
                 let selection = Selection { path: mount.selector.clone(), follow_links: true, ..Selection::default() };
@@ -145,6 +148,10 @@ impl Work<'_> {
             Some(edge) => format!("{id}:{}:{}", self.value(edge).content, mount.selector),
             None => id.clone(),
         };
+        // What is in the cache is nobody's result; an output is what the cache began with.
+        if let (Some(edge), Ok(output)) = (edge, usize::try_from(mount.output)) {
+            made.outputs.insert(output, Output::Input(self.value(edge).again()));
+        }
         let seed = edge.map(|edge| self.tree(edge)).transpose()?;
         let seed = seed.as_ref().map(|tree| (tree, Path::new(&mount.selector)));
         let mut waited = 0;
@@ -153,7 +160,11 @@ impl Work<'_> {
             if let Some(cache) = tried.map_err(|source| snapshot_error(vertex.name(), source))? {
                 break cache;
             }
-            self.pause(vertex, &format!("another step has the cache mount `{id}` for itself; waiting for it"), &mut waited)?;
+            self.pause(
+                vertex,
+                &format!("another step has the cache mount `{id}` for itself; waiting for it"),
+                &mut waited,
+            )?;
         };
         let source = cache.path();
         made.caches.push(cache);
@@ -182,10 +193,8 @@ impl Work<'_> {
         let directory = self.solver.store.temporary_directory()?;
         let owner = (options.uid, options.gid);
         let agent = AgentSocket::start(directory.path(), "agent", target, owner, options.mode);
-        let agent = agent.map_err(|source| SolveError::Sandbox {
-            name: vertex.name().to_owned(),
-            source: Box::new(source),
-        })?;
+        let agent =
+            agent.map_err(|source| SolveError::Sandbox { name: vertex.name().to_owned(), source: Box::new(source) })?;
         let source = agent.path().to_owned();
         made.agents.push((agent, directory));
         Ok(Some(Mount::Bind { source, readonly: false }))
