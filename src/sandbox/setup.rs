@@ -264,8 +264,12 @@ impl Setup {
     fn sys(&mut self, destination: &Path, fresh: bool, writable: bool) -> io::Result<()> {
         let made = if fresh { sys::sys_fs(!writable) } else { self.source(destination).and_then(sys::bind) };
         // The kernel refuses it where parts of the machine's are covered, as in containers; rootless BuildKit has none
-        // either.
-        let Ok(mount) = made else { return Ok(()) };
+        // either. The directory is made all the same, so that a result does not tell where it was made.
+        let Ok(mount) = made else {
+            let place = inside::ensure(self.root()?, destination, Kind::Directory)?;
+            self.stubs.note(place.made, Owner::System, self.rule);
+            return Ok(());
+        };
         let attributes = Attributes { read_only: !writable, no_exec: true, ..NO_PRIVILEGE };
         self.system(destination, &mount, if fresh { Attributes::default() } else { attributes })?;
         if fresh
