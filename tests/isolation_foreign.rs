@@ -339,6 +339,13 @@ fn a_tmpfs_looks_like_what_it_covers_and_has_its_size() {
 }
 
 #[test]
+fn a_step_may_bring_a_dev_of_its_own() {
+    let Some(cell) = foreign("ls /dev; cat; echo end") else { return };
+    let dev = StepMount::new("/dev", Mount::Tmpfs { size: None });
+    assert_eq!(cell.with(|step| step.mounts.push(dev)).output(), "end");
+}
+
+#[test]
 fn the_standard_places_are_buildkits() {
     let script = "df -k /dev/shm | tail -n 1 | tr -s ' ' | cut -d' ' -f2; stat -c %a /dev/shm /dev/mqueue; \
                   cut -d' ' -f2 /proc/mounts | grep -cE '^/(run|tmp)$'; test -c /dev/ptmx && echo ptmx; \
