@@ -96,7 +96,11 @@ impl Setup {
                 let group = sys::current_map()?.1.contains(TTY_GROUP).then_some(TTY_GROUP);
                 self.system(destination, &sys::devpts(group)?, Attributes::default())
             }
-            SetupOp::Queues { destination } => self.system(destination, &sys::queues()?, Attributes::default()),
+            SetupOp::Queues { destination } => match sys::queues() {
+                // A kernel without them: no program can ask for more than that.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+                queues => self.system(destination, &queues?, Attributes::default()),
+            },
             SetupOp::Proc { destination } => self.system(destination, &sys::proc_fs()?, Attributes::default()),
             SetupOp::Sys { destination, fresh, writable } => self.sys(destination, *fresh, *writable),
             SetupOp::Mask { path } => self.mask(path),
@@ -211,8 +215,8 @@ impl Setup {
                 let lower = lower.iter().map(|path| self.source(path)).collect::<io::Result<Vec<_>>>()?;
                 sys::overlay(&lower, Some((self.source(upper)?, self.source(work)?)))
             }
-            // The mode that the kernel gives it where no other is asked for.
-            Mount::Tmpfs { size } => sys::tmpfs(*size, 0o1777),
+            // Only as the root; see `mount`.
+            Mount::Tmpfs { size } => sys::tmpfs(*size, 0o755),
             Mount::Secret(_) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
