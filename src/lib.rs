@@ -9,7 +9,7 @@
 //! 5  engine ......... trait Engine; Embedded
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //! 3  source  snapshot  export
-//! 2  recipe  rootfs  layer  sandbox
+//! 2  recipe  rootfs  layer  policy  sandbox
 //! 1  llb  store  progress
 //! 0  oci  sys
 //! ```
@@ -21,6 +21,7 @@ pub mod export;
 pub mod layer;
 pub mod llb;
 pub mod oci;
+pub mod policy;
 pub mod progress;
 pub mod recipe;
 pub mod release;

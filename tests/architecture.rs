@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 9] = [
     &["engine"],
     &["solver"],
     &["source", "snapshot", "export"],
-    &["recipe", "dockerfile", "rootfs", "layer", "registry", "sandbox"],
+    &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
     &["llb", "store", "progress"],
     &["oci", "sys"],
 ];

@@ -48,7 +48,8 @@ fn json_names(config: &mut Config, message: &DescriptorProto) {
             }
         };
         let path = format!("pb.{name}.{}", oneof.name());
-        let attribute = format!("#[serde(rename = \"{key}\", serialize_with = \"crate::llb::json::oneof\")]");
+        let with = if key == "User" { "user" } else { "oneof" };
+        let attribute = format!("#[serde(rename = \"{key}\", serialize_with = \"crate::llb::json::{with}\")]");
         config.field_attribute(&path, attribute);
         config.type_attribute(&path, "#[serde(rename_all = \"camelCase\")]");
     }

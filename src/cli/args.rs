@@ -29,6 +29,9 @@ pub(crate) struct Global {
     /// How progress is shown
     #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, env = "DOCKLESS_PROGRESS")]
     pub(crate) progress: ProgressMode,
+    /// Say why each step was not taken from the cache, in plain progress
+    #[arg(short, long, global = true, env = "DOCKLESS_VERBOSE")]
+    pub(crate) verbose: bool,
     /// Jobs in all: steps and the compilers inside them share them [default: the cores this process may use]
     #[arg(short, long, global = true, value_name = "N", env = "DOCKLESS_JOBS")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -145,8 +148,11 @@ pub(crate) struct Test {
 #[derive(Debug, Args)]
 pub(crate) struct Graph {
     /// Recipes
-    #[arg(required = true, value_name = "NAME[@VERSION]")]
+    #[arg(required_unless_present = "llb", value_name = "NAME[@VERSION]")]
     pub(crate) recipes: Vec<String>,
+    /// Shows this definition instead of recipes: the protobuf bytes of LLB, `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "recipes")]
+    pub(crate) llb: Option<PathBuf>,
     /// Architecture
     #[arg(long, default_value = "x86_64")]
     pub(crate) arch: Arch,
@@ -166,6 +172,8 @@ pub(crate) enum GraphFormat {
     Pb,
     /// Graphviz
     Dot,
+    /// A picture
+    Svg,
 }
 
 /// Arguments of `solve`.

@@ -28,9 +28,6 @@ use crate::sandbox::{self, Cancel};
 use crate::solver::{Inputs, SolveError};
 use crate::source;
 
-/// More than any graph we know; a bound for what is read into memory.
-const LARGEST_DEFINITION: u64 = 64 << 20;
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let (style, columns) = (Style::of(variable), columns());
@@ -124,7 +121,8 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
         let tree = built.solved.snapshot;
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
         if let Some(output) = &args.output {
-            write(output, &tree.path(), *arch, epoch, session.jobs())?;
+            let tree = engine.snapshots.read(&tree)?;
+            write(output, tree.path(), *arch, epoch, session.jobs())?;
             view.suspend(|| println(&output.dest.display().to_string()))?;
         } else {
             view.suspend(|| println(&tree.path().display().to_string()))?;
@@ -217,37 +215,55 @@ fn test(args: &args::Test, cancel: &Cancel) -> Result<ExitCode, Failure> {
 }
 
 fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure> {
-    let project = session.project()?;
-    let requests = requests(&args.recipes)?;
-    let epoch = session.epoch(&project);
-    let graph = project.recipes.lower(&requests, args.arch, session.profile(), epoch)?.graph;
+    let graph = match &args.llb {
+        Some(path) => definition(path)?,
+        None => {
+            let project = session.project()?;
+            let epoch = session.epoch(&project);
+            project.recipes.lower(&requests(&args.recipes)?, args.arch, session.profile(), epoch)?.graph
+        }
+    };
     let bytes = match args.format {
         GraphFormat::Tree => llb::tree(&graph).into_bytes(),
         GraphFormat::Json => llb::json_lines(&graph).into_bytes(),
         GraphFormat::Pb => graph.to_bytes(),
         GraphFormat::Dot => llb::dot(&graph).into_bytes(),
+        GraphFormat::Svg => llb::svg(&graph).into_bytes(),
     };
     print(&bytes)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn solve(session: &Session<'_>, args: &args::Solve, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
+/// Reads a definition from a file, or from standard input when that is called `-`.
+fn definition(path: &Path) -> Result<llb::Graph, Failure> {
+    let name = if path == Path::new("-") { Path::new("standard input") } else { path };
+    let failed = |source| Failure::Io { action: "read", path: name.to_owned(), source };
     let mut bytes = Vec::new();
-    let read = std::io::stdin().take(LARGEST_DEFINITION + 1).read_to_end(&mut bytes);
-    read.map_err(|source| Failure::Io { action: "read", path: "standard input".into(), source })?;
-    if bytes.len() as u64 > LARGEST_DEFINITION {
-        return Err(Failure::Usage { message: "the definition is larger than 64 MiB".to_owned() });
-    }
+    // One byte more than may be, so that a larger one is refused instead of cut.
+    let limit = llb::LARGEST as u64 + 1;
+    let read = if name == path {
+        std::fs::File::open(path).map_err(failed)?.take(limit).read_to_end(&mut bytes)
+    } else {
+        std::io::stdin().take(limit).read_to_end(&mut bytes)
+    };
+    read.map_err(failed)?;
     let graph = llb::Graph::from_bytes(&bytes).map_err(SolveError::from).map_err(BuildError::from)?;
+    Ok(graph)
+}
+
+fn solve(session: &Session<'_>, args: &args::Solve, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
+    let graph = definition(Path::new("-"))?;
     let engine = session.engine(inside)?;
     let inputs = Inputs { directories: args.local.iter().cloned().collect(), ..Inputs::default() };
     let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
     if let Some(output) = &args.output {
         let epoch = session.global.epoch.unwrap_or(0);
-        write(output, &solved.snapshot.path(), Arch::X86_64, epoch, session.jobs())?;
+        let tree = engine.snapshots.read(&solved.snapshot)?;
+        write(output, tree.path(), Arch::X86_64, epoch, session.jobs())?;
         return view.suspend(|| println(&output.dest.display().to_string())).map(|()| ExitCode::SUCCESS);
     }
-    view.suspend(|| println(&solved.snapshot.path().display().to_string())).map(|()| ExitCode::SUCCESS)
+    let place = solved.snapshot.directory().map(|path| path.display().to_string());
+    view.suspend(|| println(&place.unwrap_or_else(|| solved.content.to_string()))).map(|()| ExitCode::SUCCESS)
 }
 
 fn lock(session: &Session<'_>, args: &args::Lock, view: &View) -> Result<ExitCode, Failure> {

@@ -129,6 +129,6 @@ impl Session<'_> {
             ProgressMode::Json => Mode::Json,
             ProgressMode::Quiet => Mode::Quiet,
         };
-        View::open(mode, Style::of(variable))
+        View::open(mode, Style::of(variable), self.global.verbose)
     }
 }

@@ -1,4 +1,4 @@
-//! The digest of a tree: equal for trees that a step cannot tell apart except by times.
+//! The digest of a tree: equal for trees that a step cannot tell apart except by times that the clock gave.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::LayerError;
 use super::walk::{Kind, Node, walk};
 use crate::oci::{Digest, Hasher};
@@ -16,18 +18,61 @@ use crate::oci::{Digest, Hasher};
 /// First field of every tree's digest; another number for another set of fields.
 const VERSION: &[u8] = b"dockless tree 1";
 
+/// A moment by the clock of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Instant {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// And nanoseconds.
+    pub nanoseconds: i64,
+}
+
 /// Returns a digest over path, type, mode, owner, size, content, link target, device number, content attributes and
-/// hard links of everything in `tree`, in sorted order; no times, nothing of the root directory itself.
+/// hard links of everything in `tree`, in sorted order; nothing of the root directory itself.
 ///
-/// Files are read in parallel; the result does not depend on how.
+/// Of times nothing. Files are read in parallel; the result does not depend on how.
 ///
 /// # Errors
 /// `Io`.
 pub fn tree_digest(tree: &Path) -> Result<Digest, LayerError> {
+    written_digest(tree, None)
+}
+
+/// As [`tree_digest`], with those times of files that are before `since`: whoever wrote the tree from then on has
+/// chosen them.
+///
+/// # Errors
+/// `Io`.
+pub fn written_digest(tree: &Path, since: Option<Instant>) -> Result<Digest, LayerError> {
+    digest(tree, since, Marks::None)
+}
+
+/// As [`written_digest`], with the mode and owner of the root and the marks by which overlayfs hides what is below a layer
+/// (`overlayfs.rst`).
+///
+/// # Errors
+/// `Io`.
+pub fn layer_digest(layer: &Path, since: Option<Instant>) -> Result<Digest, LayerError> {
+    digest(layer, since, Marks::Overlay)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Marks {
+    None,
+    Overlay,
+}
+
+fn digest(tree: &Path, since: Option<Instant>, marks: Marks) -> Result<Digest, LayerError> {
     let nodes = walk(tree)?;
     let contents = contents(&nodes)?;
     let mut hasher = Hasher::default();
     hasher.field(VERSION);
+    if marks == Marks::Overlay {
+        let root = std::fs::symlink_metadata(tree).map_err(LayerError::io("examine", tree))?;
+        for number in [root.mode() & 0o7777, root.uid(), root.gid()] {
+            hasher.update(&number.to_le_bytes());
+        }
+    }
     for (node, content) in nodes.iter().zip(contents) {
         let metadata = &node.metadata;
         let (kind, link): (&[u8], &[u8]) = match &node.kind {
@@ -58,8 +103,24 @@ pub fn tree_digest(tree: &Path) -> Result<Digest, LayerError> {
             hasher.field(name);
             hasher.field(value);
         }
+        let time = Instant { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() };
+        // Whatever is put into a directory changes its time, which therefore says nothing of its own.
+        if node.kind != Kind::Directory && since.is_some_and(|since| time < since) {
+            hasher.field(b"mtime");
+            hasher.update(&time.seconds.to_le_bytes());
+            hasher.update(&time.nanoseconds.to_le_bytes());
+        }
+        if marks == Marks::Overlay && node.kind == Kind::Directory && is_opaque(&node.full) {
+            hasher.field(b"opaque");
+        }
     }
     Ok(hasher.finish())
+}
+
+fn is_opaque(directory: &Path) -> bool {
+    let mut value = [0; 4];
+    rustix::fs::lgetxattr(directory, c"user.overlay.opaque", &mut value[..])
+        .is_ok_and(|length| value[..length] == *b"y")
 }
 
 /// Returns the digest of each regular file's content, in the order of `nodes`.

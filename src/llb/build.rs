@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 
 use super::graph::{Edge, Graph, Vertex, input};
-use super::{caps, pb};
+use super::{caps, pb, validate};
 use crate::oci::{Arch, Digest};
 
 /// Collects vertices, inputs first.
@@ -30,6 +30,7 @@ impl GraphBuilder {
         assert!(needs.iter().all(|cap| caps::known(cap)), "capabilities are those of caps.go");
         let platform =
             pb::Platform { architecture: arch.oci().to_owned(), os: "linux".to_owned(), ..pb::Platform::default() };
+        debug_assert_eq!(validate::operation(&op, inputs.len()), Ok(()), "`{name}` is well formed");
         let message = pb::Op {
             inputs: inputs.iter().copied().map(input).collect(),
             platform: Some(platform.clone()),

@@ -1,4 +1,9 @@
 //! Capabilities that LLB may ask for (`caps.go`); a definition that asks for one we do not know is refused.
+//!
+//! Of `caps.go` these are left out on purpose: `exec.meta.network.proxy`, `source.git.signatureverify`,
+//! `source.http.signatureverify`, `source.git.bundle` and `source.git.checkoutbundle`, as an executor that skipped them would
+//! build something else than was asked for; and `cache.*`, `exporter.*`, `gc.*`, `history.*` and `source.policy*`, which a
+//! client asks a daemon about and no op ever names.
 
 /// Every capability this implementation understands the meaning of, sorted for binary search.
 pub(crate) const KNOWN: &[&str] = &[

@@ -1,10 +1,13 @@
 //! A closed graph of vertices and its wire form.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use prost::Message as _;
 
-use super::{caps, pb};
+use super::error::{GraphError, OpName};
+use super::location::{self, Span};
+use super::{pb, validate, wire};
 use crate::oci::Digest;
 
 /// One output of one vertex.
@@ -27,7 +30,7 @@ pub struct Vertex {
     pub op: pb::op::Op,
     /// Its inputs, in the order that the operation's indexes mean.
     pub inputs: Vec<Edge>,
-    /// `OS/Architecture` of the op; `None` means the solver's own.
+    /// `OS/Architecture` of the op, normalised (`containerd platforms.Normalize`); `None` means the solver's own.
     pub platform: Option<pb::Platform>,
     /// Names, capabilities and hints; not part of the digest.
     pub metadata: pb::OpMetadata,
@@ -36,69 +39,16 @@ pub struct Vertex {
 /// A closed, acyclic graph and the edge that is its result.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    order: Vec<Digest>,
-    vertices: BTreeMap<Digest, Vertex>,
-    output: Edge,
+    /// Topological, inputs first.
+    pub(super) order: Vec<Digest>,
+    /// As built or as received: the order of the wire form.
+    pub(super) wire: Vec<Digest>,
+    pub(super) vertices: BTreeMap<Digest, Vertex>,
+    pub(super) output: Edge,
     /// The op that names the result, as built or as received, and its metadata.
-    terminal: (Vec<u8>, pb::OpMetadata),
-}
-
-/// Why a definition is not a graph that can be solved.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GraphError {
-    /// The bytes are not a protobuf message of the expected kind.
-    #[error("LLB {what} is not valid protobuf: {reason}")]
-    Decode {
-        /// `definition`, or the position of an op.
-        what: String,
-        /// The decoder's words.
-        reason: String,
-    },
-    /// There is no op or no terminal op.
-    #[error("LLB definition has {ops} ops: it needs at least one operation and the terminal op that names the result")]
-    Empty {
-        /// Number of ops found.
-        ops: usize,
-    },
-    /// The last op has an operation, or not exactly one input.
-    #[error("the last op of an LLB definition must be the terminal one: no operation and exactly one input")]
-    Terminal,
-    /// An op that is not the last one has no operation.
-    #[error("op {digest} has no operation, or one that this version does not know")]
-    NoOperation {
-        /// The op.
-        digest: Digest,
-    },
-    /// An input names a digest that is not in the definition, or is no digest.
-    #[error("op {digest}: input {index} names `{input}`, which is not in the definition")]
-    MissingInput {
-        /// The op.
-        digest: Digest,
-        /// Position of the input.
-        index: usize,
-        /// What it names.
-        input: String,
-    },
-    /// An input's output index is negative.
-    #[error("op {digest}: input {index} asks for output {output}, which is negative")]
-    NegativeOutput {
-        /// The op.
-        digest: Digest,
-        /// Position of the input.
-        index: usize,
-        /// The output asked for.
-        output: i64,
-    },
-    /// A capability that this version does not have.
-    #[error(
-        "op {digest} asks for `{cap}`, which this version of dockless does not know: use a newer dockless or `--engine buildkit`"
-    )]
-    UnknownCapability {
-        /// The op.
-        digest: Digest,
-        /// The capability.
-        cap: String,
-    },
+    pub(super) terminal: (Vec<u8>, pb::OpMetadata),
+    /// Where the vertices were written down.
+    pub(super) source: Option<pb::Source>,
 }
 
 impl Vertex {
@@ -111,6 +61,17 @@ impl Vertex {
             pb::op::Op::Source(source) => &source.identifier,
             other => kind(other),
         }
+    }
+
+    /// Returns the name for people, or what the operation does (`vertex.go llbOpName`): short, on one line, safe to print.
+    pub fn label(&self) -> String {
+        let name = self.metadata.description.get("llb.customname").map(|name| Cow::Borrowed(name.as_str()));
+        clean(&name.unwrap_or_else(|| summary(&self.op)))
+    }
+
+    /// Returns how many outputs the operation has; every edge of a graph names one of them.
+    pub fn outputs(&self) -> usize {
+        validate::outputs(&self.op)
     }
 
     /// Returns `source`, `exec`, `file`, `merge`, `diff`, `build` or `passthrough`.
@@ -131,13 +92,57 @@ const fn kind(op: &pb::op::Op) -> &'static str {
     }
 }
 
+/// Characters of a label: a name is foreign and may be a file.
+const LABEL: usize = 160;
+
+/// Makes a foreign name one short line that cannot drive a terminal.
+pub(super) fn clean(text: &str) -> String {
+    let mut clean: String =
+        text.chars().take(LABEL).map(|c| if c.is_control() || is_bidi(c) { ' ' } else { c }).collect();
+    if text.chars().nth(LABEL).is_some() {
+        clean.push('…');
+    }
+    clean
+}
+
+/// Characters that reorder what follows: a name must not rewrite the line it stands on.
+const fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn summary(op: &pb::op::Op) -> Cow<'_, str> {
+    use pb::file_action::Action;
+    match op {
+        pb::op::Op::Source(source) => source.identifier.as_str().into(),
+        pb::op::Op::Exec(exec) => {
+            let args = exec.meta.as_ref().map(|meta| meta.args.as_slice()).unwrap_or_default();
+            args.iter().take(LABEL).map(String::as_str).collect::<Vec<_>>().join(" ").into()
+        }
+        pb::op::Op::File(file) => {
+            let names = file.actions.iter().take(LABEL).filter_map(|action| {
+                Some(match action.action.as_ref()? {
+                    Action::Copy(copy) => format!("copy {} {}", copy.src, copy.dest),
+                    Action::Mkfile(file) => format!("mkfile {}", file.path),
+                    Action::Mkdir(directory) => format!("mkdir {}", directory.path),
+                    Action::Rm(rm) => format!("rm {}", rm.path),
+                    Action::Symlink(link) => format!("symlink {} -> {}", link.newpath, link.oldpath),
+                })
+            });
+            names.collect::<Vec<_>>().join(", ").into()
+        }
+        pb::op::Op::Passthrough(passthrough) => format!("passthrough {}", passthrough.id).into(),
+        other => kind(other).into(),
+    }
+}
+
 impl Graph {
     /// Assembles a graph from vertices that only name each other; the caller guarantees the order.
     pub(super) fn from_parts(order: Vec<Digest>, vertices: BTreeMap<Digest, Vertex>, output: Edge) -> Self {
         let caps = TERMINAL_CAPS.map(|cap| (cap.to_owned(), true)).into();
         let metadata = pb::OpMetadata { caps, ..pb::OpMetadata::default() };
         let terminal = pb::Op { inputs: vec![input(output)], ..pb::Op::default() };
-        Self { order, vertices, output, terminal: (terminal.encode_to_vec(), metadata) }
+        let terminal = (terminal.encode_to_vec(), metadata);
+        Self { wire: order.clone(), order, vertices, output, terminal, source: None }
     }
 
     /// Returns the vertices, inputs before those that use them.
@@ -165,14 +170,44 @@ impl Graph {
         self.order.is_empty()
     }
 
-    /// Returns the wire form (`ops.proto Definition`).
+    /// Returns where a vertex was written down, as the front end that made the definition recorded it.
+    pub fn spans(&self, digest: &Digest) -> Vec<Span<'_>> {
+        location::spans(self.source.as_ref(), digest)
+    }
+
+    /// Returns how a message names a vertex: its name, its digest, and where it was written down.
+    pub fn name_of(&self, digest: &Digest) -> OpName {
+        OpName::of(self.vertex(digest), self.source.as_ref())
+    }
+
+    /// Replaces operations of sources, as a source policy does; `replace` returns `None` for what stays.
+    ///
+    /// Digests, bytes and edges stay what they were: a vertex is called the same throughout one run whatever its source
+    /// became. (BuildKit computes new digests at this point. Nothing of ours that outlives a run holds the digest of a
+    /// vertex: cache keys are made of operations and contents, so a replaced source has the key of its new operation.)
+    /// [`Graph::marshal`] hence gives the graph before the policy.
+    pub fn with_sources<E>(
+        mut self,
+        mut replace: impl FnMut(&Vertex, &pb::SourceOp) -> Result<Option<pb::SourceOp>, E>,
+    ) -> Result<Self, E> {
+        for vertex in self.vertices.values_mut() {
+            let pb::op::Op::Source(source) = &vertex.op else { continue };
+            if let Some(source) = replace(vertex, source)? {
+                vertex.op = pb::op::Op::Source(source);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Returns the wire form (`ops.proto Definition`), ops in the order they were built or received.
     pub fn marshal(&self) -> pb::Definition {
         let (terminal, metadata) = self.terminal.clone();
         let last = (Digest::of(&terminal).to_string(), metadata);
+        let vertices = || self.wire.iter().map(|digest| self.vertex(digest));
         pb::Definition {
-            def: self.vertices().map(|vertex| vertex.bytes.clone()).chain([terminal]).collect(),
-            metadata: self.vertices().map(|v| (v.digest.to_string(), v.metadata.clone())).chain([last]).collect(),
-            source: None,
+            def: vertices().map(|vertex| vertex.bytes.clone()).chain([terminal]).collect(),
+            metadata: vertices().map(|v| (v.digest.to_string(), v.metadata.clone())).chain([last]).collect(),
+            source: self.source.clone(),
         }
     }
 
@@ -183,6 +218,7 @@ impl Graph {
 
     /// Reads the bytes of a definition.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, GraphError> {
+        wire::check(bytes)?;
         let definition = pb::Definition::decode(bytes)
             .map_err(|error| GraphError::Decode { what: "definition".to_owned(), reason: error.to_string() })?;
         Self::try_from(&definition)
@@ -194,96 +230,4 @@ const TERMINAL_CAPS: [&str; 3] = ["constraints", "meta.description", "platform"]
 
 pub(super) fn input(edge: Edge) -> pb::Input {
     pb::Input { digest: edge.vertex.to_string(), index: i64::try_from(edge.index).unwrap_or(i64::MAX) }
-}
-
-impl TryFrom<&pb::Definition> for Graph {
-    type Error = GraphError;
-
-    fn try_from(definition: &pb::Definition) -> Result<Self, GraphError> {
-        if definition.def.len() < 2 {
-            return Err(GraphError::Empty { ops: definition.def.len() });
-        }
-        let mut ops = BTreeMap::new();
-        let mut last = None;
-        for (position, bytes) in definition.def.iter().enumerate() {
-            let op = pb::Op::decode(bytes.as_slice())
-                .map_err(|error| GraphError::Decode { what: format!("op {position}"), reason: error.to_string() })?;
-            let digest = Digest::of(bytes);
-            last = Some(digest);
-            ops.insert(digest, (op, bytes));
-        }
-        let last = last.expect("at least two ops");
-        let (end, end_bytes) = ops.remove(&last).expect("just inserted");
-        let [result] = end.inputs.as_slice() else { return Err(GraphError::Terminal) };
-        if end.op.is_some() {
-            return Err(GraphError::Terminal);
-        }
-
-        let mut vertices = BTreeMap::new();
-        for (digest, (op, bytes)) in &ops {
-            let inputs: Result<Vec<Edge>, GraphError> =
-                op.inputs.iter().enumerate().map(|(index, input)| edge(*digest, index, input, &ops)).collect();
-            let metadata = metadata(definition, *digest)?;
-            let vertex = Vertex {
-                digest: *digest,
-                bytes: (*bytes).clone(),
-                op: op.op.clone().ok_or(GraphError::NoOperation { digest: *digest })?,
-                inputs: inputs?,
-                platform: op.platform.clone(),
-                metadata,
-            };
-            vertices.insert(*digest, vertex);
-        }
-        let output = edge(last, 0, result, &ops)?;
-        let order = reachable(&vertices, output.vertex);
-        let reached: BTreeSet<Digest> = order.iter().copied().collect();
-        vertices.retain(|digest, _| reached.contains(digest));
-        let terminal = (end_bytes.clone(), metadata(definition, last)?);
-        Ok(Self { order, vertices, output, terminal })
-    }
-}
-
-/// The metadata of an op, refused when it asks for what we do not know.
-fn metadata(definition: &pb::Definition, digest: Digest) -> Result<pb::OpMetadata, GraphError> {
-    let metadata = definition.metadata.get(&digest.to_string()).cloned().unwrap_or_default();
-    match metadata.caps.iter().find(|(cap, wanted)| **wanted && !caps::known(cap)) {
-        Some((cap, _)) => Err(GraphError::UnknownCapability { digest, cap: cap.clone() }),
-        None => Ok(metadata),
-    }
-}
-
-fn edge<T>(digest: Digest, index: usize, input: &pb::Input, ops: &BTreeMap<Digest, T>) -> Result<Edge, GraphError> {
-    let missing = || GraphError::MissingInput { digest, index, input: input.digest.clone() };
-    let vertex: Digest = input.digest.parse().map_err(|_| missing())?;
-    if !ops.contains_key(&vertex) {
-        return Err(missing());
-    }
-    let output = input.index;
-    let index = usize::try_from(output).map_err(|_| GraphError::NegativeOutput { digest, index, output })?;
-    Ok(Edge { vertex, index })
-}
-
-/// The vertices that `root` needs, inputs first. Iterative, so that a deep foreign graph cannot exhaust the stack.
-fn reachable(vertices: &BTreeMap<Digest, Vertex>, root: Digest) -> Vec<Digest> {
-    let mut order = Vec::new();
-    let mut state: BTreeMap<Digest, bool> = BTreeMap::new();
-    let mut stack = vec![root];
-    while let Some(&digest) = stack.last() {
-        match state.get(&digest) {
-            None => {
-                state.insert(digest, false);
-                let inputs = vertices.get(&digest).map(|v| v.inputs.as_slice()).unwrap_or_default();
-                stack.extend(inputs.iter().rev().map(|edge| edge.vertex).filter(|d| !state.contains_key(d)));
-            }
-            Some(false) => {
-                state.insert(digest, true);
-                order.push(digest);
-                stack.pop();
-            }
-            Some(true) => {
-                stack.pop();
-            }
-        }
-    }
-    order
 }

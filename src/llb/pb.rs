@@ -753,7 +753,7 @@ pub struct ChownOpt {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UserOpt {
     #[prost(oneof = "user_opt::User", tags = "1, 2")]
-    #[serde(rename = "User", serialize_with = "crate::llb::json::oneof")]
+    #[serde(rename = "User", serialize_with = "crate::llb::json::user")]
     pub user: ::core::option::Option<user_opt::User>,
 }
 /// Nested message and enum types in `UserOpt`.

@@ -2,93 +2,157 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::SnapshotError;
-use super::snapshots::{Origin, Scratch, Snapshot, Snapshots};
+use super::meta::{Meta, Origin};
+use super::snapshot::{Snapshot, Tree};
+use super::snapshots::{Scratch, Snapshots};
 use super::tree::{Files, lay};
-use super::upper;
-use crate::layer::tree_digest;
-use crate::oci::Digest;
+use crate::layer::{Instant, layer_digest, written_digest};
+use crate::oci::{Digest, Hasher};
 use crate::sandbox::Mount;
+
+/// Which times of files are part of what a tree is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// None: whatever reads the tree sets its own.
+    Ignored,
+    /// Those that somebody chose: earlier than the tree was begun. What the clock gave is no content.
+    Chosen,
+}
 
 /// A tree that a step may write to; dropped, it leaves nothing.
 #[derive(Debug)]
 pub struct Active {
-    pub(super) snapshots: Snapshots,
-    pub(super) scratch: Scratch,
+    snapshots: Snapshots,
+    scratch: Scratch,
     /// The tree below, where only differences are kept.
-    pub(super) parent: Option<Snapshot>,
+    parent: Option<Snapshot>,
+    /// When it was begun, by the clock of the file system.
+    begun: Instant,
 }
 
 impl Active {
     /// A tree whose files are all its own; a copy of `parent` where there is one.
     pub(super) fn plain(snapshots: &Snapshots, parent: Option<&Snapshot>) -> Result<Self, SnapshotError> {
-        let scratch = snapshots.scratch()?;
-        let tree = scratch.tree();
-        fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
-        if let Some(parent) = parent {
-            lay(&parent.path(), &tree, Files::Copied)?;
+        let active = Self::begin(snapshots, None)?;
+        for layer in parent.into_iter().flat_map(|parent| parent.directories().collect::<Vec<_>>().into_iter().rev()) {
+            lay(&layer, &active.path(), Files::Copied)?;
         }
-        Ok(Self { snapshots: snapshots.clone(), scratch, parent: None })
+        Ok(active)
     }
 
     /// The differences to `parent`.
     pub(super) fn over(snapshots: &Snapshots, parent: &Snapshot) -> Result<Self, SnapshotError> {
-        let active = Self { snapshots: snapshots.clone(), scratch: snapshots.scratch()?, parent: Some(parent.clone()) };
-        for path in [active.path(), active.work()] {
-            fs::create_dir(&path).map_err(SnapshotError::io("create", &path))?;
-        }
+        let active = Self::begin(snapshots, Some(parent.clone()))?;
+        let work = active.work();
+        fs::create_dir(&work).map_err(SnapshotError::io("create", &work))?;
         // The root of an overlay looks like the root of its upper layer.
-        let below = fs::symlink_metadata(parent.path()).map_err(SnapshotError::io("examine", &parent.path()))?;
-        super::tree::dress(&[(parent.path(), active.path(), below)])?;
+        if let Some(top) = parent.directories().next() {
+            let below = fs::symlink_metadata(&top).map_err(SnapshotError::io("examine", &top))?;
+            super::tree::dress(&[(top, active.path(), below)])?;
+        }
         Ok(active)
     }
 
+    fn begin(snapshots: &Snapshots, parent: Option<Snapshot>) -> Result<Self, SnapshotError> {
+        let scratch = snapshots.scratch()?;
+        let tree = scratch.tree();
+        fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
+        let made = fs::symlink_metadata(&tree).map_err(SnapshotError::io("examine", &tree))?;
+        let begun = Instant { seconds: made.mtime(), nanoseconds: made.mtime_nsec() };
+        Ok(Self { snapshots: snapshots.clone(), scratch, parent, begun })
+    }
+
     /// Returns what a step mounts to write to this tree.
+    ///
+    /// # Errors
+    /// `Store`.
     pub fn mount(&self) -> Mount {
         match &self.parent {
             None => Mount::Bind { source: self.path(), readonly: false },
-            Some(parent) => Mount::Overlay { lower: vec![parent.path()], upper: self.path(), work: self.work() },
+            Some(parent) => {
+                Mount::Overlay { lower: parent.directories().collect(), upper: self.path(), work: self.work() }
+            }
+        }
+    }
+
+    /// Opens the tree for writing under a path of this process.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn open(&self) -> Result<Tree, SnapshotError> {
+        match &self.parent {
+            None => Ok(Tree::directory(self.path())),
+            Some(parent) => {
+                let lower: Vec<PathBuf> = parent.directories().collect();
+                Tree::mount(self.snapshots.scratch()?, &lower, Some((&self.path(), &self.work())))
+            }
         }
     }
 
     /// Returns where writes end: the whole tree where it was prepared without a parent, else maybe differences only.
     pub fn path(&self) -> PathBuf {
-        if self.parent.is_some() { self.scratch.path().join("upper") } else { self.scratch.tree() }
+        self.scratch.tree()
     }
 
     fn work(&self) -> PathBuf {
         self.scratch.path().join("work")
     }
 
+    /// Lays the layers of `snapshot` over what is there, sharing its files.
+    pub(super) fn lay(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let layers: Vec<PathBuf> = snapshot.directories().collect();
+        layers.iter().rev().try_for_each(|layer| lay(layer, &self.path(), Files::Linked))
+    }
+
     /// Publishes the tree under the digest of its content; equal trees are one snapshot.
+    ///
+    /// The content of differences is a digest of them and of the content below.
     ///
     /// # Errors
     /// `Io`, `Layer`, `Store`; nothing is published then.
-    pub fn commit(self) -> Result<Snapshot, SnapshotError> {
-        self.flatten()?;
-        let content = tree_digest(&self.scratch.tree())?;
-        self.snapshots.publish(self.scratch, &content, Origin::Written)
+    pub fn commit(self, times: Times) -> Result<Snapshot, SnapshotError> {
+        let since = (times == Times::Chosen).then_some(self.begun);
+        let Some(parent) = &self.parent else {
+            let content = written_digest(&self.path(), since)?;
+            let meta = Meta { since, ..Meta::whole(content, Origin::Written) };
+            return self.snapshots.publish(self.scratch, &content, &meta);
+        };
+        clear(&self.work())?;
+        let layer = layer_digest(&self.path(), since)?;
+        let mut hasher = Hasher::default();
+        hasher.field(b"dockless over 1");
+        hasher.field(parent.digest().as_bytes());
+        hasher.field(layer.as_bytes());
+        let content = hasher.finish();
+        let meta = Meta { below: below(parent), layer: Some(layer), since, ..Meta::whole(content, Origin::Written) };
+        self.snapshots.publish(self.scratch, &content, &meta)
     }
 
     /// Publishes the tree under the digest of what it was made of.
-    pub(super) fn commit_derived(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
-        self.snapshots.publish(self.scratch, id, Origin::Derived)
+    ///
+    /// # Errors
+    /// `Io`, `Store`; nothing is published then.
+    pub fn commit_derived(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
+        let below = self.parent.as_ref().map(below).unwrap_or_default();
+        if self.parent.is_some() {
+            clear(&self.work())?;
+        }
+        self.snapshots.publish(self.scratch, id, &Meta { below, ..Meta::whole(*id, Origin::Derived) })
     }
 
-    /// Makes differences a whole tree, which shares unchanged files with its parent.
-    fn flatten(&self) -> Result<(), SnapshotError> {
-        let Some(parent) = &self.parent else { return Ok(()) };
-        let tree = self.scratch.tree();
-        fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
-        lay(&parent.path(), &tree, Files::Linked)?;
-        upper::apply(&self.path(), &tree)?;
-        for path in [self.path(), self.work()] {
-            clear(&path)?;
-        }
-        Ok(())
+    /// As `commit_derived`, for layers that were put together elsewhere.
+    pub(super) fn commit_layers(self, id: &Digest, meta: Meta) -> Result<Snapshot, SnapshotError> {
+        self.snapshots.publish(self.scratch, id, &meta)
     }
+}
+
+/// Ids of all layers of `parent`, lowest first.
+fn below(parent: &Snapshot) -> Vec<String> {
+    parent.layers.iter().rev().cloned().collect()
 }
 
 fn clear(path: &Path) -> Result<(), SnapshotError> {

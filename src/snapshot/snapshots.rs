@@ -1,84 +1,38 @@
 //! The room of the store where finished trees are.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::active::Active;
-use super::copy::copy_in;
 use super::error::SnapshotError;
-use super::tree::{Files, lay, share};
-use crate::layer::{UnpackOptions, tree_digest, unpack};
+use super::meta::{META, Meta, Origin, boot};
+use super::snapshot::{Snapshot, Tree};
+use super::tree::share;
+use crate::layer::{UnpackOptions, layer_digest, unpack, written_digest};
 use crate::oci::Digest;
 use crate::sandbox::Mount;
 use crate::store::{Store, remove_tree};
 use crate::sys;
 
+/// Most layers that are mounted over one another; a deeper stack is laid into one directory first.
+pub(super) const DEEPEST: usize = 12;
+
 /// All finished trees of a store. Cheap to clone, for use by any number of threads and processes at once.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
-    store: Store,
+    pub(super) store: Store,
     room: PathBuf,
     single_id: bool,
     /// Overlays work on this file system, tried when first needed.
     overlay: Arc<OnceLock<bool>>,
+    /// What this process has found whole, so that a long stack of layers is looked at once.
+    whole: Arc<Mutex<BTreeSet<String>>>,
 }
-
-/// A finished tree; nobody writes to it any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    id: String,
-    digest: Digest,
-    path: PathBuf,
-}
-
-impl Snapshot {
-    /// Returns its name in the store.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Returns the digest that stands for its content: of the tree itself (`layer::tree_digest`), or of what it was
-    /// made of.
-    pub const fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// Returns the directory that holds the whole tree. Read only: its files may be part of other snapshots too.
-    pub fn path(&self) -> PathBuf {
-        self.path.clone()
-    }
-
-    /// Returns what a step mounts to read the tree.
-    pub fn view(&self) -> Mount {
-        Mount::Bind { source: self.path.clone(), readonly: true }
-    }
-}
-
-/// What the digest of a snapshot is a digest of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Origin {
-    /// Of the tree, which a step or a user wrote.
-    Written,
-    /// Of layers, files or trees in the store, from which it can be made again.
-    Derived,
-}
-
-/// What is written beside a tree. Unknown fields are ignored, so that fields may be added.
-#[derive(Debug, Serialize, Deserialize)]
-struct Meta {
-    content: Digest,
-    origin: Origin,
-    /// In which run of the kernel the tree was written or last verified.
-    boot: String,
-}
-
-const META: &str = "meta";
 
 /// A temporary directory of the store; what is in it goes with it, closed directories too.
 #[derive(Debug)]
@@ -115,7 +69,7 @@ impl Snapshots {
     /// `Store`.
     pub fn open(store: &Store, single_id: bool) -> Result<Self, SnapshotError> {
         let room = store.room("snapshots")?;
-        Ok(Self { store: store.clone(), room, single_id, overlay: Arc::default() })
+        Ok(Self { store: store.clone(), room, single_id, overlay: Arc::default(), whole: Arc::default() })
     }
 
     /// The same, but every tree is copied, as on machines without overlay.
@@ -124,7 +78,8 @@ impl Snapshots {
         Self { overlay: Arc::new(OnceLock::from(false)), ..self }
     }
 
-    /// Returns the snapshot `id`; `None` where there is none, and for what cannot be an id.
+    /// Returns the snapshot `id` with everything below it; `None` where a part is missing, and for what cannot be an
+    /// id.
     ///
     /// A power cut may have taken the end of a tree that was written in an earlier run of the kernel: a written one is
     /// hashed before it is used again, and a derived one is removed, to be made anew.
@@ -132,30 +87,59 @@ impl Snapshots {
     /// # Errors
     /// `Io`, `Store`.
     pub fn get(&self, id: &str) -> Result<Option<Snapshot>, SnapshotError> {
+        let Some(meta) = self.sound(id)? else { return Ok(None) };
+        for below in &meta.below {
+            if !self.looked_at().contains(below) {
+                if self.sound(below)?.is_none() {
+                    return Ok(None);
+                }
+                self.looked_at().insert(below.clone());
+            }
+        }
+        Ok(Some(self.snapshot(id, &meta)))
+    }
+
+    fn looked_at(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether the uppermost layer of the snapshot `id` is there; those below may have to be made again.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub fn has(&self, id: &str) -> Result<bool, SnapshotError> {
+        Ok(self.sound(id)?.is_some())
+    }
+
+    /// Returns the meta of a snapshot whose own layer is as it was written.
+    fn sound(&self, id: &str) -> Result<Option<Meta>, SnapshotError> {
         if check(id).is_err() {
             return Ok(None);
         }
         let boot = boot();
-        let found = |meta: &Meta| self.snapshot(id, meta.content);
         match self.meta(id)? {
             None => return Ok(None),
-            Some(meta) if meta.boot == boot => return Ok(Some(found(&meta))),
+            Some(meta) if meta.boot == boot => return Ok(Some(meta)),
             Some(_) => {}
         }
         // One run at a time, so that none removes what another has just made again.
         let _lock = self.store.lock(&format!("snapshot-{id}"))?;
         let Some(meta) = self.meta(id)? else { return Ok(None) };
-        let snapshot = found(&meta);
+        let directory = self.directory(id);
         let whole = meta.boot == boot
-            || meta.origin == Origin::Written && tree_digest(&snapshot.path).ok() == Some(meta.content);
+            || match (meta.origin, &meta.layer) {
+                (Origin::Written, Some(layer)) => layer_digest(&directory, meta.since).ok() == Some(*layer),
+                (Origin::Written, None) => written_digest(&directory, meta.since).ok() == Some(meta.content),
+                (Origin::Derived, _) => false,
+            };
         if !whole {
             self.remove(id)?;
             return Ok(None);
         }
         if meta.boot != boot {
-            self.write_meta(id, &Meta { boot, ..meta })?;
+            self.write_meta(id, &Meta { boot, ..meta.clone() })?;
         }
-        Ok(Some(snapshot))
+        Ok(Some(meta))
     }
 
     /// Begins an empty tree.
@@ -172,7 +156,58 @@ impl Snapshots {
     /// # Errors
     /// `Io`, `Store`.
     pub fn prepare_over(&self, parent: &Snapshot) -> Result<Active, SnapshotError> {
-        if self.has_overlay() { Active::over(self, parent) } else { Active::plain(self, Some(parent)) }
+        if !self.has_overlay() {
+            return Active::plain(self, Some(parent));
+        }
+        if parent.depth() < DEEPEST { Active::over(self, parent) } else { Active::over(self, &self.flat(parent)?) }
+    }
+
+    /// Opens a tree under a path of this process.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn read(&self, snapshot: &Snapshot) -> Result<Tree, SnapshotError> {
+        match snapshot.directory() {
+            Some(path) => Ok(Tree::directory(path)),
+            None => Tree::mount(self.scratch()?, &self.lower(snapshot)?, None),
+        }
+    }
+
+    /// Returns what a step mounts to read the tree.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn view(&self, snapshot: &Snapshot) -> Result<Mount, SnapshotError> {
+        Ok(match snapshot.directory() {
+            Some(source) => Mount::Bind { source, readonly: true },
+            None => Mount::Layers { lower: self.lower(snapshot)? },
+        })
+    }
+
+    /// Returns the layers to mount for `snapshot`: never fewer than two, which overlayfs wants.
+    fn lower(&self, snapshot: &Snapshot) -> Result<Vec<PathBuf>, SnapshotError> {
+        let mut lower: Vec<PathBuf> = snapshot.directories().collect();
+        if lower.len() < 2 {
+            lower.push(self.store.room("empty")?);
+        }
+        Ok(lower)
+    }
+
+    /// Returns the same tree in one directory.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn flat(&self, snapshot: &Snapshot) -> Result<Snapshot, SnapshotError> {
+        if snapshot.directory().is_some() {
+            return Ok(snapshot.clone());
+        }
+        let id = Digest::of(format!("flat {}", snapshot.id()).as_bytes());
+        if let Some(found) = self.get(&id.hex())? {
+            return Ok(found);
+        }
+        let active = self.prepare()?;
+        active.lay(snapshot)?;
+        active.commit_derived(&id)
     }
 
     /// Unpacks `layers`, digests of blobs, lowest first, into the snapshot `id`, which stands for them.
@@ -186,6 +221,17 @@ impl Snapshots {
             unpack(self.store.read(layer)?, &active.path(), &options)?;
         }
         active.commit_derived(id)
+    }
+
+    /// Copies what `include` names of a user's directory, everything if it is empty; owners, times and odd modes of the
+    /// machine stay behind.
+    ///
+    /// # Errors
+    /// `Pattern`, `Kind`, `Detour`, `Io`, `Layer`, `Store`.
+    pub fn copy_in(&self, directory: &Path, include: &[String]) -> Result<Snapshot, SnapshotError> {
+        let active = self.prepare()?;
+        super::copy::copy_in(directory, include, &active.path())?;
+        active.commit(super::Times::Ignored)
     }
 
     /// Makes the snapshot `id` that holds one file, `filename`, with the bytes of the file `blob`, which nobody writes
@@ -202,32 +248,7 @@ impl Snapshots {
         active.commit_derived(id)
     }
 
-    /// Lays `parts` over one another, making the snapshot `id`: of files at the same place the last one stays.
-    ///
-    /// # Errors
-    /// `Io`, `Store`.
-    pub fn merge(&self, id: &Digest, parts: &[Snapshot]) -> Result<Snapshot, SnapshotError> {
-        let active = self.prepare()?;
-        for part in parts {
-            lay(&part.path, &active.path(), Files::Linked)?;
-        }
-        active.commit_derived(id)
-    }
-
-    /// Copies what `include` names of the directory `from`, everything if it is empty.
-    ///
-    /// Owners become those of this process and modes 0755 or 0644, so that equal files give equal digests whatever
-    /// the umask of the checkout was. Symbolic links are copied, never followed.
-    ///
-    /// # Errors
-    /// `Pattern`, `Detour`, `Kind` for the directory; `Io`, `Layer`, `Store`.
-    pub fn copy_in(&self, from: &Path, include: &[String]) -> Result<Snapshot, SnapshotError> {
-        let active = self.prepare()?;
-        copy_in(from, include, &active.path())?;
-        active.commit()
-    }
-
-    /// Removes the snapshot `id`; fine where there is none. Nobody may be using it.
+    /// Removes the snapshot `id`; fine where there is none. Nobody may be using it, nor one that lies on it.
     ///
     /// # Errors
     /// `Id`, `Io`, `Store`.
@@ -256,42 +277,58 @@ impl Snapshots {
         Ok(ids)
     }
 
+    /// Returns the ids that the snapshot `id` lies on, lowest first; `None` where there is no such snapshot.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn below(&self, id: &str) -> Result<Option<Vec<String>>, SnapshotError> {
+        Ok(self.meta(id)?.map(|meta| meta.below))
+    }
+
+    /// Returns the directory of the snapshot's own layer.
+    pub fn directory(&self, id: &str) -> PathBuf {
+        self.room.join(id).join("fs")
+    }
+
     pub(super) fn scratch(&self) -> Result<Scratch, SnapshotError> {
         Ok(Scratch(Some(self.store.temporary_directory()?)))
     }
 
-    /// Gives the tree in `scratch` its meta and its name.
+    /// Gives the tree in `scratch` its meta and the name `id`.
     ///
     /// Where the name is taken, because another run was faster, that one's tree is as good.
-    pub(super) fn publish(
-        &self,
-        scratch: Scratch,
-        content: &Digest,
-        origin: Origin,
-    ) -> Result<Snapshot, SnapshotError> {
-        let id = content.hex();
+    pub(super) fn publish(&self, scratch: Scratch, id: &Digest, meta: &Meta) -> Result<Snapshot, SnapshotError> {
+        let name = id.hex();
         let path = scratch.path().join(META);
-        fs::write(&path, bytes(&Meta { content: *content, origin, boot: boot() }))
-            .map_err(SnapshotError::io("write", &path))?;
-        let place = self.room.join(&id);
+        fs::write(&path, meta.bytes()).map_err(SnapshotError::io("write", &path))?;
+        let place = self.room.join(&name);
         match fs::rename(scratch.path(), &place) {
             Ok(()) => {
                 scratch.release();
-                Ok(self.snapshot(&id, *content))
+                Ok(self.snapshot(&name, meta))
             }
             Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
-                match self.get(&id)? {
-                    Some(snapshot) => Ok(snapshot),
+                match self.sound(&name)? {
+                    Some(meta) => Ok(self.snapshot(&name, &meta)),
                     // It was damaged and is gone now.
-                    None => self.publish(scratch, content, origin),
+                    None => self.publish(scratch, id, meta),
                 }
             }
             Err(error) => Err(SnapshotError::io("publish", &place)(error)),
         }
     }
 
-    fn snapshot(&self, id: &str, digest: Digest) -> Snapshot {
-        Snapshot { id: id.to_owned(), digest, path: self.room.join(id).join("fs") }
+    pub(super) fn snapshot(&self, id: &str, meta: &Meta) -> Snapshot {
+        let own = (!meta.empty).then_some(id);
+        Snapshot {
+            id: id.to_owned(),
+            digest: meta.content,
+            room: self.room.clone(),
+            layers: own.into_iter().chain(meta.below.iter().rev().map(String::as_str)).map(str::to_owned).collect(),
+            marked: meta.marked,
+            written: meta.origin == Origin::Written,
+            layer: meta.layer,
+        }
     }
 
     /// Reads what is written beside a tree; a damaged one is as good as none, and then the tree goes too.
@@ -310,12 +347,12 @@ impl Snapshots {
     fn write_meta(&self, id: &str, meta: &Meta) -> Result<(), SnapshotError> {
         let scratch = self.scratch()?;
         let (new, path) = (scratch.path().join(META), self.room.join(id).join(META));
-        fs::write(&new, bytes(meta)).map_err(SnapshotError::io("write", &new))?;
+        fs::write(&new, meta.bytes()).map_err(SnapshotError::io("write", &new))?;
         fs::rename(&new, &path).map_err(SnapshotError::io("replace", &path))
     }
 
     /// Tells whether overlays work here; tried once.
-    fn has_overlay(&self) -> bool {
+    pub(super) fn has_overlay(&self) -> bool {
         *self.overlay.get_or_init(|| self.scratch().is_ok_and(|scratch| sys::probe_overlay(scratch.path()).is_ok()))
     }
 }
@@ -323,13 +360,4 @@ impl Snapshots {
 fn check(id: &str) -> Result<(), SnapshotError> {
     let plain = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if plain { Ok(()) } else { Err(SnapshotError::Id { id: id.to_owned() }) }
-}
-
-fn bytes(meta: &Meta) -> Vec<u8> {
-    serde_json::to_vec(meta).expect("a meta is plain data")
-}
-
-/// Names this run of the kernel; empty where it has no name, and then nothing is verified.
-fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
 }

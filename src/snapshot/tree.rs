@@ -22,7 +22,11 @@ pub(super) enum Files {
     Copied,
 }
 
-/// Lays `from` over `to`, an existing directory: directories melt together, of everything else the new one stays.
+/// Marks a directory that hides the one below it; `y` as value (`overlayfs.rst`).
+const OPAQUE: &str = "user.overlay.opaque";
+
+/// Lays `from` over `to`, an existing directory: directories melt together, of everything else the new one stays, and
+/// what overlayfs has marked as deleted goes.
 ///
 /// Hard links inside `from` are hard links in the result. Nothing is ever written through a symbolic link: parents
 /// come first, and what is in the way of a directory is removed.
@@ -34,15 +38,27 @@ pub(super) fn lay(from: &Path, to: &Path, files: Files) -> Result<(), SnapshotEr
         let source = entry.path();
         let target = to.join(source.strip_prefix(from).unwrap_or(source));
         let metadata = fs::symlink_metadata(source).map_err(SnapshotError::io("examine", source))?;
+        let replace = || remove_tree(&target).map_err(SnapshotError::io("replace", &target));
         if metadata.is_dir() {
+            if entry.depth() > 0 && is_opaque(source) {
+                replace()?;
+            }
             make_directory(&target)?;
             directories.push((source.to_owned(), target, metadata));
             continue;
         }
-        remove_tree(&target).map_err(SnapshotError::io("replace", &target))?;
-        place(source, &target, &metadata, files, &mut copied)?;
+        replace()?;
+        if metadata.file_type().is_char_device() && metadata.rdev() == 0 {
+            continue;
+        }
+        put(source, &target, &metadata, files, &mut copied)?;
     }
     dress(&directories)
+}
+
+fn is_opaque(directory: &Path) -> bool {
+    let mut value = [0; 4];
+    rustix::fs::lgetxattr(directory, OPAQUE, &mut value[..]).is_ok_and(|length| value[..length] == *b"y")
 }
 
 /// Gives directories their owners, modes, times and attributes, inner ones first, as all changes to them are done.
@@ -73,13 +89,14 @@ pub(super) fn walk_error(error: walkdir::Error, tree: &Path) -> SnapshotError {
 /// Makes `target` the same file as `source`, or a copy of it where that cannot be.
 pub(super) fn share(source: &Path, target: &Path) -> Result<(), SnapshotError> {
     let metadata = fs::symlink_metadata(source).map_err(SnapshotError::io("examine", source))?;
-    place(source, target, &metadata, Files::Linked, &mut Copied::new())
+    put(source, target, &metadata, Files::Linked, &mut Copied::new())
 }
 
 /// First copies of files with several names, by device and inode.
-type Copied = BTreeMap<(u64, u64), PathBuf>;
+pub(super) type Copied = BTreeMap<(u64, u64), PathBuf>;
 
-fn place(
+/// Puts one file that is no directory at `target`, where nothing is.
+pub(super) fn put(
     source: &Path,
     target: &Path,
     metadata: &Metadata,

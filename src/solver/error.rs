@@ -45,6 +45,16 @@ pub enum SolveError {
         /// What it asks for.
         what: String,
     },
+    /// A vertex has fewer outputs than its users name.
+    #[error("`{name}` has {has} outputs, but the graph uses output {wanted}")]
+    NoOutput {
+        /// The vertex.
+        name: String,
+        /// The output that is used, from 0.
+        wanted: usize,
+        /// How many there are.
+        has: usize,
+    },
     /// The graph names an input that the caller did not provide.
     #[error("`{name}` needs {what}, which was not given")]
     MissingInput {

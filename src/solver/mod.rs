@@ -24,13 +24,19 @@
 
 mod error;
 mod exec;
+mod file;
 mod jobs;
 mod key;
+mod mounts;
+mod nested;
+mod record;
 mod run;
 mod schedule;
 mod source;
+mod tree;
 mod value;
 
 pub use error::{Failure, SolveError};
 pub use jobs::{Jobs, JobsError};
+pub use record::{Output, PARTS, RECORDS, Record};
 pub use run::{Inputs, Solved, Solver};

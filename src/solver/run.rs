@@ -14,7 +14,7 @@ use crate::progress::{Event, Progress};
 use crate::recipe;
 use crate::rootfs::Rootfs;
 use crate::sandbox::Cancel;
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::snapshot::{Snapshot, SnapshotError, Snapshots};
 use crate::source::{Origins, Pinned};
 use crate::store::Store;
 
@@ -69,13 +69,16 @@ pub(super) struct Work<'a> {
     pub(super) solver: &'a Solver<'a>,
     pub(super) graph: &'a Graph,
     pub(super) progress: &'a dyn Progress,
+    /// In how many graphs this one lies.
+    pub(super) depth: usize,
     state: Mutex<State>,
     wake: Condvar,
 }
 
 struct State {
     schedule: Schedule,
-    values: BTreeMap<Digest, Arc<Value>>,
+    /// Outputs of the vertices that are done.
+    values: BTreeMap<Digest, Vec<Arc<Value>>>,
     steps: usize,
     ran: usize,
     cached: usize,
@@ -88,6 +91,11 @@ struct State {
 impl Solver<'_> {
     /// Solves `graph` and returns its result as a tree on disk.
     pub fn solve(&self, graph: &Graph, progress: &dyn Progress) -> Result<Solved, SolveError> {
+        self.solve_at(graph, progress, 0)
+    }
+
+    /// Solves a graph that lies in `depth` others.
+    pub(super) fn solve_at(&self, graph: &Graph, progress: &dyn Progress, depth: usize) -> Result<Solved, SolveError> {
         progress.event(&Event::Planned { vertices: graph.len() });
         let state = State {
             schedule: Schedule::new(graph, cost),
@@ -99,7 +107,7 @@ impl Solver<'_> {
             prefetching: false,
             error: None,
         };
-        let work = Work { solver: self, graph, progress, state: Mutex::new(state), wake: Condvar::new() };
+        let work = Work { solver: self, graph, progress, depth, state: Mutex::new(state), wake: Condvar::new() };
         let workers = (self.jobs.total().get() + OTHERS).min(graph.len());
         std::thread::scope(|scope| {
             for _ in 0..workers {
@@ -114,12 +122,13 @@ impl Solver<'_> {
             solver: self,
             graph,
             progress,
+            depth,
             state: Mutex::new(State { error: None, ..state }),
             wake: Condvar::new(),
         };
         let output = graph.output();
         let snapshot = work.tree(output)?;
-        let content = work.value(&output.vertex).content;
+        let content = work.value(output).content;
         work.tell_unneeded();
         let state = work.lock();
         Ok(Solved { snapshot, content, ran: state.ran, cached: state.cached })
@@ -139,6 +148,9 @@ pub(super) fn timeout(vertex: &Vertex) -> Option<u64> {
     vertex.metadata.description.get(recipe::TIMEOUT)?.parse().ok()
 }
 
+/// Why a vertex runs whose record is there.
+const GONE: &str = "a tree that it lies on is gone";
+
 /// What a worker found to do.
 enum Task {
     Vertex(Digest),
@@ -150,14 +162,18 @@ impl Work<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the value of a vertex that is done.
-    pub(super) fn value(&self, vertex: &Digest) -> Arc<Value> {
-        Arc::clone(self.lock().values.get(vertex).expect("inputs are done before their users"))
+    /// Returns an output of a vertex that is done.
+    pub(super) fn value(&self, edge: Edge) -> Arc<Value> {
+        let state = self.lock();
+        let outputs = state.values.get(&edge.vertex).expect("inputs are done before their users");
+        Arc::clone(outputs.get(edge.index).expect("edges name outputs that exist"))
     }
 
-    /// Counts a step that really ran.
-    pub(super) fn count_run(&self) {
-        self.lock().ran += 1;
+    /// Counts steps that really ran, and vertices answered from the cache.
+    pub(super) fn count(&self, ran: usize, cached: usize) {
+        let mut state = self.lock();
+        state.ran += ran;
+        state.cached += cached;
     }
 
     fn worker(&self) {
@@ -215,7 +231,8 @@ impl Work<'_> {
     /// Tells of the vertices whose trees nobody asked for, because a record answered everything that uses them.
     fn tell_unneeded(&self) {
         for vertex in self.graph.vertices() {
-            if !matches!(vertex.op, pb::op::Op::Exec(_)) && !self.value(&vertex.digest).is_made() {
+            let lazy = matches!(vertex.op, pb::op::Op::Source(_) | pb::op::Op::Merge(_) | pb::op::Op::Diff(_));
+            if lazy && !self.value(Edge { vertex: vertex.digest, index: 0 }).is_made() {
                 self.progress.event(&Event::Cached { vertex: vertex.digest, name: vertex.name() });
             }
         }
@@ -238,24 +255,44 @@ impl Work<'_> {
         self.wake.notify_all();
     }
 
-    /// Finds out the content of a vertex, running it if it is a step that the cache does not have.
+    /// Finds out the contents of a vertex's outputs, running it if it does something that the cache does not have.
     fn vertex(&self, digest: &Digest) -> Result<(), SolveError> {
         let vertex = self.graph.vertex(digest);
-        let (value, cached) = match &vertex.op {
+        let (values, cached) = match &vertex.op {
             pb::op::Op::Exec(exec) => self.exec(vertex, exec)?,
+            pb::op::Op::File(file) => self.file(vertex, file)?,
+            pb::op::Op::Build(build) => (self.build(vertex, build)?, false),
             // Whether these have anything to do shows when somebody asks for their trees.
-            pb::op::Op::Source(source) => (self.source(vertex, source)?, false),
+            pb::op::Op::Source(source) => (vec![self.source(vertex, source)?], false),
             pb::op::Op::Merge(merge) => (self.merge(vertex, merge)?, false),
-            _ => return Err(unsupported(vertex, format!("a `{}` operation", vertex.kind()))),
+            pb::op::Op::Diff(diff) => (self.difference(vertex, diff)?, false),
+            pb::op::Op::Passthrough(passthrough) => (self.passthrough(vertex, passthrough)?, false),
         };
         let mut state = self.lock();
+        let wanted = state.schedule.outputs(digest);
+        if wanted > values.len() {
+            return Err(SolveError::NoOutput { name: vertex.name().to_owned(), wanted: wanted - 1, has: values.len() });
+        }
         state.cached += usize::from(cached);
-        state.values.insert(*digest, Arc::new(value));
+        state.values.insert(*digest, values.into_iter().map(Arc::new).collect());
         drop(state);
         if cached {
             self.progress.event(&Event::Cached { vertex: *digest, name: vertex.name() });
         }
         Ok(())
+    }
+
+    /// Runs a vertex whose record is there but whose trees are not any more.
+    pub(super) fn again(&self, vertex: &Vertex, index: usize) -> Result<Snapshot, SolveError> {
+        let values = match &vertex.op {
+            pb::op::Op::Exec(exec) => self.told(vertex, Some(GONE), || self.step(vertex, exec, &vertex.digest))?,
+            pb::op::Op::File(file) => {
+                self.told(vertex, Some(GONE), || self.file_trees(vertex, file, &vertex.digest))?
+            }
+            _ => Vec::new(),
+        };
+        let value = values.get(index).ok_or_else(|| unsupported(vertex, format!("output {index}")))?;
+        value.tree(|| Err(unsupported(vertex, "a tree that cannot be made again")))
     }
 
     /// Tells the beginning and end of `act` on `vertex`.
@@ -278,6 +315,10 @@ impl Work<'_> {
         });
         result
     }
+}
+
+pub(super) fn snapshot_error(name: &str, source: SnapshotError) -> SolveError {
+    SolveError::Snapshot { name: name.to_owned(), source: Box::new(source) }
 }
 
 pub(super) fn unsupported(vertex: &Vertex, what: impl Into<String>) -> SolveError {

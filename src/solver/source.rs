@@ -1,13 +1,11 @@
-//! Sources and merges: content at once, trees on demand.
+//! Sources: content at once, trees on demand.
 
 use super::error::SolveError;
-use super::exec::snapshot_error;
 use super::key;
-use super::run::{Work, unsupported};
+use super::run::{Work, snapshot_error, unsupported};
 use super::value::Value;
-use crate::llb::{Edge, Vertex, op, pb};
+use crate::llb::{Vertex, op, pb};
 use crate::oci::Digest;
-use crate::progress::Event;
 use crate::snapshot::Snapshot;
 use crate::source::{self, SourceError};
 
@@ -60,54 +58,21 @@ impl Work<'_> {
                 let snapshots = self.solver.snapshots;
                 let copy = || snapshots.copy_in(path, &include).map_err(|error| snapshot_error(vertex.name(), error));
                 let snapshot = self.told(vertex, None, copy)?;
-                Ok(Value::ready(snapshot.digest(), snapshot))
+                Ok(Value::ready(snapshot))
             }
         }
     }
 
-    /// Returns the value of a merge: its content follows from its inputs.
-    pub(super) fn merge(&self, vertex: &Vertex, merge: &pb::MergeOp) -> Result<Value, SolveError> {
-        let contents: Vec<Digest> = edges(vertex, merge)?.iter().map(|edge| self.value(&edge.vertex).content).collect();
-        Ok(Value::lazy(key::merge(&contents)))
-    }
-
-    /// Returns the tree of an edge, making it if it is not on disk yet.
-    pub(super) fn tree(&self, edge: Edge) -> Result<Snapshot, SolveError> {
-        let vertex = self.graph.vertex(&edge.vertex);
-        if edge.index != 0 {
-            return Err(unsupported(vertex, format!("output {}", edge.index)));
-        }
-        let value = self.value(&edge.vertex);
-        value.tree(|| self.make(vertex, &value.content))
-    }
-
-    fn make(&self, vertex: &Vertex, id: &Digest) -> Result<Snapshot, SolveError> {
-        let fail = |error| snapshot_error(vertex.name(), error);
-        if self.solver.cancel.is_cancelled() {
-            return Err(SolveError::Cancelled);
-        }
-        // Lazy trees have the digest of their content as ID, so any run of any graph finds them.
-        if let Some(snapshot) = self.solver.snapshots.get(&id.hex()).map_err(fail)? {
-            self.progress.event(&Event::Cached { vertex: vertex.digest, name: vertex.name() });
-            return Ok(snapshot);
-        }
-        match &vertex.op {
-            pb::op::Op::Merge(merge) => {
-                let trees: Result<Vec<Snapshot>, SolveError> =
-                    edges(vertex, merge)?.into_iter().map(|edge| self.tree(edge)).collect();
-                let trees = trees?;
-                self.told(vertex, None, || self.solver.snapshots.merge(id, &trees).map_err(fail))
-            }
-            pb::op::Op::Source(op) => self.told(vertex, None, || match named(vertex, op)? {
-                Named::File { digest, filename } => self.file(vertex, id, &digest, filename),
-                Named::Image { manifest } => self.image(vertex, id, &manifest),
-                Named::Directory { .. } => Err(unsupported(vertex, "a lazy directory")),
-            }),
-            _ => Err(unsupported(vertex, "a lazy tree of this kind")),
+    /// Fetches or unpacks a source into the snapshot `id`.
+    pub(super) fn source_tree(&self, vertex: &Vertex, op: &pb::SourceOp, id: &Digest) -> Result<Snapshot, SolveError> {
+        match named(vertex, op)? {
+            Named::File { digest, filename } => self.file_tree(vertex, id, &digest, filename),
+            Named::Image { manifest } => self.image_tree(vertex, id, &manifest),
+            Named::Directory { .. } => Err(unsupported(vertex, "a lazy directory")),
         }
     }
 
-    fn file(&self, vertex: &Vertex, id: &Digest, digest: &Digest, filename: &str) -> Result<Snapshot, SolveError> {
+    fn file_tree(&self, vertex: &Vertex, id: &Digest, digest: &Digest, filename: &str) -> Result<Snapshot, SolveError> {
         let solver = self.solver;
         let missing = || SolveError::MissingInput { name: vertex.name().to_owned(), what: format!("file {digest}") };
         let pinned = solver.inputs.files.get(digest).ok_or_else(missing)?;
@@ -117,7 +82,7 @@ impl Work<'_> {
         solver.snapshots.file(id, &path, filename).map_err(|error| snapshot_error(vertex.name(), error))
     }
 
-    fn image(&self, vertex: &Vertex, id: &Digest, manifest: &Digest) -> Result<Snapshot, SolveError> {
+    fn image_tree(&self, vertex: &Vertex, id: &Digest, manifest: &Digest) -> Result<Snapshot, SolveError> {
         let solver = self.solver;
         let missing = || SolveError::MissingInput { name: vertex.name().to_owned(), what: format!("image {manifest}") };
         let rootfs = solver.inputs.images.get(manifest).ok_or_else(missing)?;
@@ -127,12 +92,6 @@ impl Work<'_> {
         let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.digest).collect();
         solver.snapshots.import(id, &layers).map_err(|error| snapshot_error(vertex.name(), error))
     }
-}
-
-/// The inputs of a merge in its own order; the message may name them in any.
-fn edges(vertex: &Vertex, merge: &pb::MergeOp) -> Result<Vec<Edge>, SolveError> {
-    let edge = |input: &pb::MergeInput| usize::try_from(input.input).ok().and_then(|i| vertex.inputs.get(i)).copied();
-    merge.inputs.iter().map(|input| edge(input).ok_or_else(|| unsupported(vertex, "a merge of nothing"))).collect()
 }
 
 fn source_error(vertex: &Vertex, error: SourceError) -> SolveError {

@@ -1,27 +1,39 @@
-//! A vertex that is done: its content is known, its tree perhaps not yet on disk.
+//! An output of a vertex that is done: its content is known, its tree perhaps not yet on disk.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::oci::Digest;
 use crate::snapshot::Snapshot;
 
-/// The result of a vertex.
+/// One output of a vertex.
 #[derive(Debug)]
 pub(crate) struct Value {
     /// Digest of what the tree holds.
     pub(crate) content: Digest,
+    /// Name of the snapshot that has the tree, or will have it.
+    pub(crate) id: Digest,
     tree: Mutex<Option<Snapshot>>,
 }
 
 impl Value {
-    /// A value whose tree is made when asked for.
+    /// A value whose tree is looked up, or made, when asked for; the snapshot is named by its content.
     pub(crate) const fn lazy(content: Digest) -> Self {
-        Self { content, tree: Mutex::new(None) }
+        Self::named(content, content)
+    }
+
+    /// A value whose tree is, or will be, the snapshot `id`.
+    pub(crate) const fn named(content: Digest, id: Digest) -> Self {
+        Self { content, id, tree: Mutex::new(None) }
     }
 
     /// A value whose tree is there.
-    pub(crate) const fn ready(content: Digest, snapshot: Snapshot) -> Self {
-        Self { content, tree: Mutex::new(Some(snapshot)) }
+    pub(crate) fn ready(snapshot: Snapshot) -> Self {
+        Self::made(snapshot.digest(), snapshot)
+    }
+
+    /// A value whose tree is there, under another name than its content's.
+    pub(crate) fn made(content: Digest, snapshot: Snapshot) -> Self {
+        Self { content, id: snapshot.digest(), tree: Mutex::new(Some(snapshot)) }
     }
 
     /// Tells whether the tree was made or found.

@@ -3,7 +3,7 @@
 //! ```text
 //! 17 steps to look at
 //! #1 rootfs bookworm-x86_64 cached
-//! #2 zlib 1.3.1 started
+//! #2 zlib 1.3.1 started (the environment changed)      the reason only with -v
 //! #2 0.81 | checking for gcc... gcc
 //! #3 source python3.11 3.0s: 12.3 of 19.9 MB, 3.10 MB/s
 //! #2 zlib 1.3.1 done 3.20s
@@ -44,6 +44,8 @@ struct State {
     numbers: BTreeMap<Digest, usize>,
     steps: Vec<Step>,
     counts: Counts,
+    /// Say why a step was not taken from the cache.
+    verbose: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +58,8 @@ struct Step {
 }
 
 impl Plain {
-    pub(super) fn new(out: Output, clock: Clock) -> Self {
-        let state = State { out, numbers: BTreeMap::new(), steps: Vec::new(), counts: Counts::default() };
+    pub(super) fn new(out: Output, clock: Clock, verbose: bool) -> Self {
+        let state = State { out, numbers: BTreeMap::new(), steps: Vec::new(), counts: Counts::default(), verbose };
         Self { clock, state: Mutex::new(state) }
     }
 
@@ -113,6 +115,7 @@ impl State {
             }
             Event::Started { vertex, name, reason } => {
                 let at = self.named(*vertex, name, now);
+                let reason = reason.filter(|_| self.verbose);
                 let step = &mut self.steps[at];
                 // A vertex may be worked on again by a later solve of the same run.
                 (step.since, step.told, step.moving) = (now, now, Moving::default());
@@ -182,7 +185,7 @@ mod tests {
     fn every_event_is_one_line() {
         let page = Page::default();
         let (clock, turn) = fake_clock();
-        let view = Plain::new(page.output(), clock);
+        let view = Plain::new(page.output(), clock, true);
         events(&turn, &|event| view.event(&event));
         view.finish();
         assert_eq!(
@@ -215,7 +218,7 @@ note: ^[[2Jmirror answered late
             }
         }
         let (clock, turn) = fake_clock();
-        let view = Plain::new(Output::new(Closed), clock);
+        let view = Plain::new(Output::new(Closed), clock, false);
         events(&turn, &|event| view.event(&event));
         view.finish();
     }

@@ -156,13 +156,14 @@ enum Kind {
 }
 
 impl View {
-    /// Opens the view that `mode` names, or the one that suits standard error.
-    pub fn open(mode: Mode, style: Style) -> Self {
+    /// Opens the view that `mode` names, or the one that suits standard error; plain lines with `verbose` say why steps
+    /// were not taken from the cache.
+    pub fn open(mode: Mode, style: Style, verbose: bool) -> Self {
         let output = || Output::new(io::stderr());
         let kind = match mode {
             Mode::Auto if style.live => Kind::Tty(Tty::start(output(), Clock::started(), style)),
             Mode::Tty => Kind::Tty(Tty::start(output(), Clock::started(), style)),
-            Mode::Auto | Mode::Plain => Kind::Plain(Plain::new(output(), Clock::started())),
+            Mode::Auto | Mode::Plain => Kind::Plain(Plain::new(output(), Clock::started(), verbose)),
             Mode::Json => Kind::Json(Json::new(output(), Clock::started())),
             Mode::Quiet => Kind::Quiet,
         };

@@ -1,0 +1,152 @@
+//! Trees out of trees: layers laid over one another, and what one tree has that another has not.
+//!
+//! `ops.proto MergeOp`, `DiffOp`. A merge applies the layers of each part in order, with what they delete; a layer
+//! that comes again later counts there only, because whatever it brings is put on top once more. A difference between
+//! a tree and one that it was built on is its own layers; between others it is found by comparing.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode};
+use walkdir::WalkDir;
+
+use super::error::SnapshotError;
+use super::meta::{Meta, Origin};
+use super::snapshot::Snapshot;
+use super::snapshots::{DEEPEST, Snapshots};
+use super::tree::{Copied, Files, attribute_names, dress, make_directory, put, walk_error};
+use crate::oci::Digest;
+
+impl Snapshots {
+    /// Lays `parts` over one another, making the snapshot `id`: of files at the same place the last one stays.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn merge(&self, id: &Digest, parts: &[Snapshot]) -> Result<Snapshot, SnapshotError> {
+        let active = self.prepare()?;
+        let layers = stacked(parts);
+        // What steps wrote is small, and one directory is read faster than many; images are large.
+        let linked = !self.has_overlay() || parts.iter().all(|part| part.written && part.directory().is_some());
+        if linked || layers.len() > DEEPEST {
+            for part in parts {
+                active.lay(part)?;
+            }
+            return active.commit_derived(id);
+        }
+        let marked = parts.first().is_some_and(|part| part.marked);
+        let below = layers.into_iter().rev().collect();
+        active.commit_layers(id, Meta { below, empty: true, marked, ..Meta::whole(*id, Origin::Derived) })
+    }
+
+    /// Makes the snapshot `id` of what changes `lower` into `upper`, deletions too; `None` is an empty tree.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn difference(
+        &self,
+        id: &Digest,
+        lower: Option<&Snapshot>,
+        upper: Option<&Snapshot>,
+    ) -> Result<Snapshot, SnapshotError> {
+        let active = self.prepare()?;
+        let empty;
+        let (lower, upper) = match (lower, upper) {
+            (None, None) => return active.commit_derived(id),
+            (Some(lower), Some(upper)) => (lower, upper),
+            (one, other) => {
+                empty = self.prepare()?.commit(super::Times::Ignored)?;
+                (one.unwrap_or(&empty), other.unwrap_or(&empty))
+            }
+        };
+        if self.has_overlay()
+            && let Some(own) = upper.layers.strip_suffix(lower.layers.as_slice())
+        {
+            let below = own.iter().rev().cloned().collect();
+            return active
+                .commit_layers(id, Meta { below, empty: true, marked: true, ..Meta::whole(*id, Origin::Derived) });
+        }
+        let (lower, upper) = (self.read(lower)?, self.read(upper)?);
+        compare(lower.path(), upper.path(), &active.path())?;
+        active.commit_layers(id, Meta { marked: true, ..Meta::whole(*id, Origin::Derived) })
+    }
+}
+
+/// Layers of all parts, the uppermost first, each once.
+fn stacked(parts: &[Snapshot]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let all = parts.iter().rev().flat_map(|part| part.layers.iter());
+    all.filter(|layer| seen.insert(layer.as_str())).cloned().collect()
+}
+
+/// Puts into `to` what must be laid over `lower` to get `upper`.
+fn compare(lower: &Path, upper: &Path, to: &Path) -> Result<(), SnapshotError> {
+    let mut directories = vec![(upper.to_owned(), to.to_owned(), examine(upper)?)];
+    let mut copied = Copied::new();
+    for entry in WalkDir::new(upper).min_depth(1).sort_by_file_name() {
+        let entry = entry.map_err(|error| walk_error(error, upper))?;
+        let source = entry.path();
+        let relative = source.strip_prefix(upper).unwrap_or(source);
+        let metadata = examine(source)?;
+        let old = fs::symlink_metadata(lower.join(relative)).ok();
+        let same = old.as_ref().is_some_and(|old| is_same(old, &metadata))
+            && attribute_names(source)? == attribute_names(&lower.join(relative))?;
+        if same {
+            continue;
+        }
+        above(upper, relative, to, &mut directories)?;
+        let target = to.join(relative);
+        if metadata.is_dir() {
+            make_directory(&target)?;
+            directories.push((source.to_owned(), target, metadata));
+        } else {
+            put(source, &target, &metadata, Files::Copied, &mut copied)?;
+        }
+    }
+    let mut walk = WalkDir::new(lower).min_depth(1).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.map_err(|error| walk_error(error, lower))?;
+        let relative = entry.path().strip_prefix(lower).unwrap_or(entry.path()).to_owned();
+        let now = fs::symlink_metadata(upper.join(&relative)).ok();
+        let hidden = entry.file_type().is_dir() && now.as_ref().is_none_or(|now| !now.is_dir());
+        if now.is_none() {
+            above(upper, &relative, to, &mut directories)?;
+            let target = to.join(&relative);
+            rustix::fs::mknodat(CWD, &target, FileType::CharacterDevice, Mode::from_raw_mode(0o600), 0)
+                .map_err(|errno| SnapshotError::io("mark as deleted", &target)(errno.into()))?;
+        }
+        if hidden {
+            walk.skip_current_dir();
+        }
+    }
+    directories.sort_by(|a, b| a.1.cmp(&b.1));
+    directories.dedup_by(|a, b| a.1 == b.1);
+    dress(&directories)
+}
+
+type Dressed = Vec<(std::path::PathBuf, std::path::PathBuf, Metadata)>;
+
+/// Makes the directories above `relative`, which look as in `upper`.
+fn above(upper: &Path, relative: &Path, to: &Path, directories: &mut Dressed) -> Result<(), SnapshotError> {
+    let mut missing: Vec<&Path> = relative.ancestors().skip(1).take_while(|path| !to.join(path).is_dir()).collect();
+    missing.reverse();
+    for path in missing {
+        let (source, target) = (upper.join(path), to.join(path));
+        make_directory(&target)?;
+        let metadata = examine(&source)?;
+        directories.push((source, target, metadata));
+    }
+    Ok(())
+}
+
+fn examine(path: &Path) -> Result<Metadata, SnapshotError> {
+    fs::symlink_metadata(path).map_err(SnapshotError::io("examine", path))
+}
+
+/// Tells whether nothing that a layer keeps differs. Like every differ of layers this trusts sizes and times.
+fn is_same(old: &Metadata, new: &Metadata) -> bool {
+    let facts = |it: &Metadata| (it.mode(), it.uid(), it.gid(), it.rdev());
+    let times = |it: &Metadata| (it.mtime(), it.mtime_nsec());
+    facts(old) == facts(new) && times(old) == times(new) && (new.is_dir() || old.len() == new.len())
+}
