@@ -15,6 +15,8 @@
 //! Absolute times are those of this machine at this hour; the ratios are what stays. A peer that is not there, or does
 //! not run here, is skipped aloud. Peers keep what they make below one temporary directory.
 
+#![expect(clippy::print_stdout, reason = "its result is what it prints")]
+
 #[path = "solve/measure.rs"]
 mod measure;
 #[path = "solve/tools.rs"]
@@ -88,7 +90,7 @@ fn memory(bed: &Bed) {
     println!("\npeak memory of twenty steps and an export (MiB)");
     for tool in bed.tools.iter().filter(|tool| tool.builds) {
         let (peak, time) = tool.export(bed);
-        println!("  {:<10} {:>8.1}   in {:.0} ms", tool.name, peak as f64 / 1024.0 / 1024.0, milliseconds(time));
+        println!("  {:<10} {:>8}   in {:.0} ms", tool.name, peak >> 20, milliseconds(time));
     }
 }
 

@@ -54,11 +54,12 @@ fn before(experiment: &str, after: &Build) -> Build {
     match experiment {
         "replace by identical content, different src dir same basename" => replace("COPY e/a.txt", "COPY a.txt"),
         "identical content, different basename" => replace("COPY zz.txt", "COPY a.txt"),
-        "multi-stage: producer RUN changes, same output bytes" => replace("# v2", "# v1"),
-        "multi-stage: producer re-run, same tree (only mtimes differ)" => replace("# v2", "# v1"),
+        "multi-stage: producer RUN changes, same output bytes"
+        | "multi-stage: producer re-run, same tree (only mtimes differ)" => replace("# v2", "# v1"),
         "multi-stage: producer adds unrelated file" => replace(" && touch /o/other", ""),
-        "multi-stage: nested dir mode differs" => replace("chmod 700", "chmod 755"),
-        "multi-stage: top dir mode differs" => replace("chmod 700", "chmod 755"),
+        "multi-stage: nested dir mode differs" | "multi-stage: top dir mode differs" => {
+            replace("chmod 700", "chmod 755");
+        }
         "multi-stage: nested dir owner differs" => replace("chown 5", "chown 0"),
         "cache mount id change" => replace(",id=", ",id=former-"),
         "cache mount sharing change" => replace(",sharing=locked", ""),
@@ -118,7 +119,12 @@ fn mode(path: &Path, mode: u32) {
 
 fn touch(path: &Path) {
     let time = UNIX_EPOCH + Duration::from_secs(1_234_567_890);
-    File::options().append(true).open(path).expect("a file").set_times(FileTimes::new().set_modified(time)).expect("times");
+    File::options()
+        .append(true)
+        .open(path)
+        .expect("a file")
+        .set_times(FileTimes::new().set_modified(time))
+        .expect("times");
 }
 
 /// The edit between the builds.
@@ -221,8 +227,8 @@ fn run(build: &Build, text: &str) -> (pb::op::Op, bool) {
         }
         script = rest;
     }
-    let proxy_env = (!build.proxy.is_empty())
-        .then(|| pb::ProxyEnv { http_proxy: build.proxy.clone(), ..pb::ProxyEnv::default() });
+    let proxy_env =
+        (!build.proxy.is_empty()).then(|| pb::ProxyEnv { http_proxy: build.proxy.clone(), ..pb::ProxyEnv::default() });
     let hosts = (!build.host.is_empty()).then(|| pb::HostIp { host: "myhost".to_owned(), ip: build.host.clone() });
     let exec = pb::ExecOp {
         meta: Some(pb::Meta {
@@ -308,8 +314,10 @@ fn hits_and_misses_are_those_of_buildkit_or_better() {
         let answers: Vec<(&str, &str)> =
             lines.iter().map(|line| line.split_at_checked(5).expect("an answer and a name")).collect();
         let build_after = after(experiment, answers.iter().map(|(_, name)| (*name).to_owned()).collect());
-        let graphs =
-            [lower(&before(experiment, &build_after), &format!("a{number}")), lower(&build_after, &format!("b{number}"))];
+        let graphs = [
+            lower(&before(experiment, &build_after), &format!("a{number}")),
+            lower(&build_after, &format!("b{number}")),
+        ];
         if let Err(said) = build(&bench, place.path(), &graphs[0], "one") {
             wrong.push(format!("{experiment}: the first build failed: {said}"));
             continue;

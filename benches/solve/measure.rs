@@ -31,8 +31,7 @@ pub(crate) fn table(title: &str, samples: &BTreeMap<&str, Sample>) {
     println!("  {:<10} {:>8} {:>8} {:>8} {:>8}", "", "median", "min", "max", "ratio");
     let ours = samples.get("dockless").map_or(f64::NAN, |sample| milliseconds(sample.median()));
     for (name, sample) in samples {
-        let [median, min, max] =
-            [sample.median(), sample.0[0], sample.0[sample.0.len() - 1]].map(milliseconds);
+        let [median, min, max] = [sample.median(), sample.0[0], sample.0[sample.0.len() - 1]].map(milliseconds);
         println!("  {name:<10} {median:>8.1} {min:>8.1} {max:>8.1} {:>8.2}", median / ours);
     }
 }
@@ -47,7 +46,8 @@ pub(crate) fn watch(child: &mut Child, start: Instant) -> (u64, Duration) {
             assert!(status.success(), "a build that is measured works: {status}");
             return (peak, start.elapsed());
         }
-        peak = peak.max(family(child.id()).iter().filter(|pid| executable(**pid) == program).map(|pid| held(*pid)).sum());
+        peak =
+            peak.max(family(child.id()).iter().filter(|pid| executable(**pid) == program).map(|pid| held(*pid)).sum());
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -69,7 +69,12 @@ impl Bed {
         let index = fs::read(place.join("base/index.json")).expect("a layout");
         let index: Value = serde_json::from_slice(&index).expect("JSON");
         index["manifests"][0]["digest"].as_str().expect("a digest").clone_into(&mut bed.manifest);
-        bed.tools.push(Tool { name: "dockless", builds: true, command: dockless, export: &["--output", "type=oci,dest="] });
+        bed.tools.push(Tool {
+            name: "dockless",
+            builds: true,
+            command: dockless,
+            export: &["--output", "type=oci,dest="],
+        });
         bed.runc();
         bed.buildah();
         bed.buildkit();
@@ -209,7 +214,7 @@ fn buildkit(bed: &Bed, steps: usize, nonce: &str) -> (Command, Vec<u8>) {
 fn buildah(bed: &Bed, steps: usize, nonce: &str) -> (Command, Vec<u8>) {
     let mut text = format!("FROM oci:{}\n", bed.place.join("base").display());
     for number in 0..steps {
-        text.push_str(&format!("RUN {}\n", script(number, nonce)));
+        text = text + "RUN " + &script(number, nonce) + "\n";
     }
     let mut command = Command::new("buildah");
     let storage = bed.place.join("buildah");
@@ -254,7 +259,8 @@ impl Tool {
         let begin = Instant::now();
         let mut child = start(command, &input);
         let (peak, time) = watch(&mut child, begin);
-        let daemon = bed.daemon.as_ref().filter(|_| self.name == "buildkit").map_or(0, |daemon| high_water(daemon.0.id()));
+        let daemon =
+            bed.daemon.as_ref().filter(|_| self.name == "buildkit").map_or(0, |daemon| high_water(daemon.0.id()));
         (peak + daemon, time)
     }
 }

@@ -15,7 +15,7 @@ use dockless::oci::Arch;
 use dockless::source::read_rootfs;
 
 use super::case::{Case, Kind, cases, unpack};
-use super::compare::{Exceptions, compare};
+use super::compare::{Difference, Exceptions, compare};
 use super::fixture;
 use super::image::{Image, compare_config, compare_layer};
 use super::listing::{Listing, changes, list};
@@ -50,7 +50,7 @@ pub(crate) struct Report {
 impl Report {
     /// One line a case.
     pub(crate) fn table(&self) -> String {
-        self.lines.iter().map(|(case, line)| format!("{case}: {line}\n")).collect()
+        self.lines.iter().fold(String::new(), |table, (case, line)| table + case + ": " + line + "\n")
     }
 }
 
@@ -197,7 +197,7 @@ impl Place {
         let tree = compare(&case.tree(), &changes(against, &tree), &window);
         let image = Image::open(&layout);
         let config = compare_config(&case.config(), &image.config);
-        let (layers, count) = self.layers(case, &image, &window);
+        let (layers, count) = layers(case, &image, &window);
         // A case is some megabytes of tree twice; the disk may be small.
         let _ = dockless::store::remove_tree(&place);
         let kinds: &[&str] = if self.single_id { &["single-id"] } else { &[] };
@@ -213,29 +213,24 @@ impl Place {
         let word = if failures.is_empty() { "as recorded" } else { "DIFFERS" };
         (format!("{word}: {paths} paths, {count} layers, {excused} exceptions"), failures)
     }
+}
 
-    /// Compares the layers above the base.
-    fn layers(
-        &self,
-        case: &Case,
-        image: &Image,
-        window: &RangeInclusive<i64>,
-    ) -> (Vec<super::compare::Difference>, usize) {
-        let recorded = case.layers();
-        let base = usize::from(case.against_base);
-        if image.count() != recorded.len() + base {
-            let why = format!("{} layers, recorded: {}", image.count(), recorded.len() + base);
-            let difference = super::compare::Difference { path: "/".to_owned(), field: "count".to_owned(), why };
-            return (vec![difference], image.count());
-        }
-        let all = recorded.iter().enumerate();
-        let differences = all.flat_map(|(number, layer)| {
-            let mut differences = compare_layer(layer, &image.layer(number + base), window);
-            differences.iter_mut().for_each(|one| one.path = format!("{number}:{}", one.path));
-            differences
-        });
-        (differences.collect(), image.count())
+/// Compares the layers above the base.
+fn layers(case: &Case, image: &Image, window: &RangeInclusive<i64>) -> (Vec<Difference>, usize) {
+    let recorded = case.layers();
+    let base = usize::from(case.against_base);
+    if image.count() != recorded.len() + base {
+        let why = format!("{} layers, recorded: {}", image.count(), recorded.len() + base);
+        return (vec![Difference { path: "/".to_owned(), field: "count".to_owned(), why }], image.count());
     }
+    let mut all = Vec::new();
+    for (number, layer) in recorded.iter().enumerate() {
+        for mut one in compare_layer(layer, &image.layer(number + base), window) {
+            one.path = format!("{number}:{}", one.path);
+            all.push(one);
+        }
+    }
+    (all, image.count())
 }
 
 impl Drop for Place {
