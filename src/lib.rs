@@ -8,9 +8,9 @@
 //! 6  build .......... the corridor: recipe -> graph -> image -> artifact
 //! 5  engine ......... trait Engine; Embedded
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
-//! 3  source  snapshot  export
+//! 3  source  snapshot  export  file
 //! 2  recipe  rootfs  layer  policy  sandbox
-//! 1  llb  store  progress
+//! 1  llb  pattern  store  progress
 //! 0  oci  sys
 //! ```
 
@@ -18,9 +18,11 @@ pub mod build;
 pub mod cli;
 pub mod engine;
 pub mod export;
+pub mod file;
 pub mod layer;
 pub mod llb;
 pub mod oci;
+pub mod pattern;
 pub mod policy;
 pub mod progress;
 pub mod recipe;

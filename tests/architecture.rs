@@ -10,9 +10,9 @@ const FLOORS: [&[&str]; 9] = [
     &["build"],
     &["engine"],
     &["solver"],
-    &["source", "snapshot", "export"],
+    &["source", "snapshot", "export", "file"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
-    &["llb", "store", "progress"],
+    &["llb", "pattern", "store", "progress"],
     &["oci", "sys"],
 ];
 

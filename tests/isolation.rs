@@ -89,7 +89,7 @@ fn a_writable_root_keeps_what_the_program_wrote_and_no_mount_points() {
     let cell = cell.writable("src", "/src").writable("deps", "/deps").with(|step| {
         step.root = Mount::Bind { source: root, readonly: false };
         step.root_readonly = false;
-        step.mounts.push(StepMount { destination: "/deps/kept".into(), mount: Mount::Tmpfs { size: None } });
+        step.mounts.push(StepMount::new("/deps/kept", Mount::Tmpfs { size: None }));
     });
     cell.output();
     assert_eq!(fs::read(cell.root().join("written")).expect("kept"), b"hi\n");
@@ -306,7 +306,7 @@ fn mounts_appear_where_they_were_wanted_and_only_the_writable_ones_take_writes()
         step.cwd = "/build".into();
         step.mounts.push(bind(&dir.join("tar"), Path::new("/sources/zlib/zlib.tar"), true));
         step.mounts.push(bind(&dir.join("scripts"), Path::new("/scripts"), true));
-        step.mounts.push(StepMount { destination: "/build".into(), mount: Mount::Tmpfs { size: Some(4 << 20) } });
+        step.mounts.push(StepMount::new("/build", Mount::Tmpfs { size: Some(4 << 20) }));
         step.mounts.push(bind(&dir.join("over"), Path::new("/both"), true));
     });
     assert_eq!(cell.output(), "tarball\n/build\n4096\nupper");
@@ -331,7 +331,7 @@ fn an_overlay_shows_its_layers_and_writes_to_the_upper_one() {
     fs::write(dir.join("low/b"), "hidden\n").expect("written");
     fs::write(odd.join("b"), "b\n").expect("written");
     let mount = Mount::Overlay { lower: vec![odd, dir.join("low")], upper: dir.join("up"), work: dir.join("wk") };
-    let cell = cell.with(|step| step.mounts.push(StepMount { destination: "/o".into(), mount }));
+    let cell = cell.with(|step| step.mounts.push(StepMount::new("/o", mount)));
     assert_eq!(cell.output(), "a\nb\nb d");
     dockless::store::remove_tree(&dir.join("wk")).expect("the kernel's closed directory goes too");
     assert_eq!(fs::read(dir.join("up/b")).expect("written"), b"new\n");

@@ -69,7 +69,7 @@ fn read(snapshot: &Snapshot, path: &str) -> String {
 /// Runs a script with `active` mounted at `/o`; `false`, said aloud, where no step can run.
 fn change(active: &Active, script: &str) -> bool {
     let Some(cell) = Cell::new(script) else { return false };
-    cell.with(|step| step.mounts.push(StepMount { destination: "/o".into(), mount: active.mount() })).output();
+    cell.with(|step| step.mounts.push(StepMount::new("/o", active.mount()))).output();
     true
 }
 

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::oci::Arch;
 use crate::progress::{Event, Progress};
 use crate::recipe::{Choice, Lowered, Profile, Request};
-use crate::solver::{Inputs, Solved};
+use crate::solver::{Directory, Inputs, Solved};
 use crate::source::Pinned;
 
 /// Everything a build needs beside what is asked for.
@@ -50,9 +50,10 @@ pub fn inputs(project: &Project, lowered: &Lowered) -> Inputs {
     let files = lowered.sources.iter().map(|(digest, choice)| (*digest, pinned(choice))).collect();
     let images = lowered.images.iter().filter_map(|(digest, name)| Some((*digest, project.rootfs.get(name)?.clone())));
     Inputs {
-        directories: [("scripts".to_owned(), project.root.join("scripts"))].into(),
+        directories: [("scripts".to_owned(), Directory { path: project.root.join("scripts"), normal: true })].into(),
         files,
         images: images.collect(),
+        ..Inputs::default()
     }
 }
 

@@ -134,11 +134,11 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         }
         SolveError::Graph(_)
         | SolveError::Unsupported { .. }
-        | SolveError::NoOutput { .. }
         | SolveError::MissingInput { .. } => (Exit::Input, None),
         SolveError::Sandbox { source, .. } => sandbox(source),
         SolveError::Source { source: error, .. } => source(error),
         SolveError::Snapshot { source, .. } => snapshot(source),
+        SolveError::File { source, .. } => (Exit::Failed, source.help()),
         SolveError::Store(error) => store(error),
         SolveError::Jobs(_) | SolveError::Io { .. } => (Exit::Machine, None),
     }

@@ -31,12 +31,23 @@ pub struct UnpackOptions {
     pub whiteouts: bool,
     /// A directory entry whose name is a link to a directory leaves the link, as dpkg does for merged `/usr`.
     pub keep_directory_links: bool,
+    /// User and group of everything, instead of what the archive says.
+    pub owner: Option<(u32, u32)>,
+    /// The directory is a place in a tree and keeps its mode, owner and time, whatever the archive says of its root.
+    pub keep_root: bool,
 }
 
 impl Default for UnpackOptions {
     /// A layer, with all owners.
     fn default() -> Self {
-        Self { limits: Limits::default(), single_id: false, whiteouts: true, keep_directory_links: false }
+        Self {
+            limits: Limits::default(),
+            single_id: false,
+            whiteouts: true,
+            keep_directory_links: false,
+            owner: None,
+            keep_root: false,
+        }
     }
 }
 
@@ -75,12 +86,20 @@ pub fn unpack(reader: impl Read, root: &Path, options: &UnpackOptions) -> Result
         directories: BTreeMap::new(),
         buffer: vec![0; 128 << 10],
     };
-    while let Some(entry) = archive.next()? {
+    while let Some(mut entry) = archive.next()? {
         unpacker.done.entries += 1;
+        if let Some(owner) = options.owner {
+            (entry.uid, entry.gid) = owner;
+        }
         unpacker.entry(&entry, &mut archive)?;
     }
     unpacker.finish_directories()?;
     Ok(unpacker.done)
+}
+
+/// Tells whether the bytes are a tar, plain or compressed, with at least one entry.
+pub fn is_archive(reader: impl Read, limits: &Limits) -> bool {
+    decompress(reader, limits).is_ok_and(|input| matches!(TarReader::new(input, limits).next(), Ok(Some(_))))
 }
 
 struct Unpacker<'a> {
@@ -182,6 +201,9 @@ impl Unpacker<'_> {
     }
 
     fn root_directory(&mut self, entry: &Entry) -> Result<(), LayerError> {
+        if self.options.keep_root {
+            return Ok(());
+        }
         let owner = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
         let result = rustix::fs::fchown(self.place.root(), owner.0, owner.1);
         self.owner(entry, result)?;

@@ -102,7 +102,7 @@ pub enum Refusal {
 }
 
 impl Executor {
-    /// Returns the executor of a dockless that runs on x86_64: both of its architectures, no devices, nothing allowed.
+    /// Returns the executor of a dockless that runs on `x86_64`: both architectures, no devices, nothing allowed.
     pub fn embedded() -> Self {
         Self { allowed: BTreeSet::new(), platforms: vec![("linux", "amd64"), ("linux", "386")], devices: false }
     }

@@ -27,7 +27,7 @@ struct Op {
     #[serde(skip_serializing_if = "is_default")]
     inputs: Vec<pb::Input>,
     #[serde(rename = "Op", serialize_with = "oneof")]
-    op: Option<pb::op::Op>,
+    kind: Option<pb::op::Op>,
     #[serde(skip_serializing_if = "is_default")]
     platform: Option<pb::Platform>,
     #[serde(skip_serializing_if = "is_default")]
@@ -42,8 +42,12 @@ pub fn json_lines(graph: &Graph) -> String {
     for bytes in &definition.def {
         let digest = Digest::of(bytes).to_string();
         let message = <pb::Op as prost::Message>::decode(bytes.as_slice()).expect("a graph holds decodable ops");
-        let op =
-            Op { inputs: message.inputs, op: message.op, platform: message.platform, constraints: message.constraints };
+        let op = Op {
+            inputs: message.inputs,
+            kind: message.op,
+            platform: message.platform,
+            constraints: message.constraints,
+        };
         let op_metadata = definition.metadata.get(&digest).unwrap_or(&default);
         let line = Line { op, digest, op_metadata };
         line.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Go)).expect("LLB is JSON");

@@ -82,6 +82,7 @@ pub fn svg(graph: &Graph) -> String {
 struct Layout {
     places: Vec<(usize, usize)>,
     layers: Vec<usize>,
+    widest: usize,
     down: bool,
 }
 
@@ -121,16 +122,12 @@ impl Layout {
         let down = extent(widest, 0, BOX.0).max(extent(count, 1, BOX.1))
             <= extent(count, 1, BOX.0).max(extent(widest, 0, BOX.1));
         let places = layer.into_iter().zip(slot).collect();
-        Self { places, layers: layers.iter().map(Vec::len).collect(), down }
-    }
-
-    fn widest(&self) -> usize {
-        self.layers.iter().copied().max().unwrap_or(0)
+        Self { places, layers: layers.iter().map(Vec::len).collect(), widest, down }
     }
 
     fn size(&self) -> (usize, usize) {
         let (across, along) = if self.down { BOX } else { (BOX.1, BOX.0) };
-        let (across, along) = (extent(self.widest(), 0, across), extent(self.layers.len(), 1, along));
+        let (across, along) = (extent(self.widest, 0, across), extent(self.layers.len(), 1, along));
         if self.down { (across, along) } else { (along, across) }
     }
 
@@ -138,7 +135,7 @@ impl Layout {
     fn corner(&self, number: usize) -> (usize, usize) {
         let (layer, slot) = self.places[number];
         let (across, along) = if self.down { BOX } else { (BOX.1, BOX.0) };
-        let margin = (self.widest() - self.layers[layer]) * (across + SPACE.0) / 2;
+        let margin = (self.widest - self.layers[layer]) * (across + SPACE.0) / 2;
         let across = SPACE.0 + margin + slot * (across + SPACE.0);
         let along = SPACE.0 + layer * (along + SPACE.1);
         if self.down { (across, along) } else { (along, across) }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::archive::{self, Findings};
 use crate::layer::{self, LayerError, UnpackOptions};
 use crate::oci::{Arch, Digest, Hasher};
-use crate::sandbox::{self, Cancel, Mount, Network, SandboxError, Step, StepMount};
+use crate::sandbox::{self, Cancel, Mount, SandboxError, Step, StepMount};
 
 const CHECKS: &str = include_str!("checks.py");
 
@@ -151,14 +151,13 @@ fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
 
 /// Returns what a scenario sees beside the tree at `/opt/python`.
 fn mounts(root: &Path, scenario: &str) -> Vec<StepMount> {
-    let show = |source: &Path, destination: &str| StepMount {
-        destination: destination.into(),
-        mount: Mount::Bind { source: source.to_owned(), readonly: true },
+    let show = |source: &Path, destination: &str| {
+        StepMount::new(destination, Mount::Bind { source: source.to_owned(), readonly: true })
     };
     match scenario {
         // A root in the root, with no /proc and no /dev.
         "without-proc" => {
-            let memory = StepMount { destination: "/empty/tmp".into(), mount: Mount::Tmpfs { size: None } };
+            let memory = StepMount::new("/empty/tmp", Mount::Tmpfs { size: None });
             vec![show(root, "/empty"), memory]
         }
         "moved" => vec![show(&root.join("opt"), "/moved")],
@@ -173,20 +172,18 @@ fn mounts(root: &Path, scenario: &str) -> Vec<StepMount> {
 }
 
 fn run(root: &Path, arch: Arch, scenario: &str, timeout: Duration, cancel: &Cancel) -> Result<Vec<Row>, ProofError> {
+    let args = ["/opt/python/bin/python3", "/checks.py", scenario].map(str::to_owned).to_vec();
+    let mut mounts = mounts(root, scenario);
+    mounts.push(StepMount::new("/tmp", Mount::Tmpfs { size: None }));
     let step = Step {
-        root: Mount::Bind { source: root.to_owned(), readonly: true },
-        root_readonly: true,
-        mounts: mounts(root, scenario),
-        args: ["/opt/python/bin/python3", "/checks.py", scenario].map(str::to_owned).to_vec(),
+        mounts,
         env: ["PATH=/opt/python/bin", "HOME=/tmp", "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"]
             .map(str::to_owned)
             .to_vec(),
-        cwd: "/".into(),
         hostname: "test".to_owned(),
-        network: Network::None,
         arch,
         timeout: Some(timeout),
-        inherit: Vec::new(),
+        ..Step::bare(Mount::Bind { source: root.to_owned(), readonly: true }, args)
     };
     let start = Instant::now();
     let mut output = Vec::new();

@@ -35,6 +35,30 @@ pub enum SandboxError {
         /// The number.
         number: i32,
     },
+    /// A limit that no kernel has.
+    #[error(
+        "no resource limit is called `{name}`: as, core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending or stack"
+    )]
+    UnknownLimit {
+        /// The name as given.
+        name: String,
+    },
+    /// A soft limit above its hard limit.
+    #[error("the soft limit {soft} of `{name}` is above the hard limit {hard}: lower the first or raise the second")]
+    LimitOrder {
+        /// The limit.
+        name: String,
+        /// Its soft value.
+        soft: u64,
+        /// Its hard value.
+        hard: u64,
+    },
+    /// A host name with a space in it, or an empty or too long one.
+    #[error("`{name}` is not a host name: use 1 to 64 characters without spaces")]
+    HostName {
+        /// The name as given.
+        name: String,
+    },
     /// [`super::enter`] came too late.
     #[error("the process already has more than one thread, so it cannot enter a user namespace")]
     Threads,
@@ -75,18 +99,30 @@ impl SandboxError {
 
     /// An act that failed here or in the step's init, with the way out as far as the facts tell.
     pub(super) fn setup(operation: &str, operand: &str, source: io::Error, facts: &Facts) -> Self {
-        let hint = source.raw_os_error().and_then(|errno| hint(operation, errno, facts));
+        let hint = match source.raw_os_error() {
+            Some(errno) => hint(operation, errno, facts),
+            None if operation == FIND_USER => Some("use a name that is in it, or a number".to_owned()),
+            None => None,
+        };
         Self::Setup { operation: operation.to_owned(), operand: operand.to_owned(), source, hint }
     }
 
     /// Tells whose fault this is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::NoProgram | Self::Destination { .. } | Self::Inherit { .. } => Fault::Input,
+            Self::NoProgram
+            | Self::Destination { .. }
+            | Self::Inherit { .. }
+            | Self::UnknownLimit { .. }
+            | Self::LimitOrder { .. }
+            | Self::HostName { .. } => Fault::Input,
             Self::Threads => Fault::Bug,
             Self::Lost { .. } => Fault::Machine,
             Self::Setup { operation, .. } if operation == EXECUTE || operation == ENTER_DIRECTORY => Fault::Input,
             Self::Setup { operation, .. } if operation == UNSHARE || operation == MAP_IDS => Fault::Machine,
+            Self::Setup { operation, source, .. } if operation == FIND_USER || operation == SECRET => {
+                if source.raw_os_error() == Some(UNMAPPED) { Fault::Machine } else { Fault::Input }
+            }
             Self::Setup { source, .. } | Self::Io { source, .. } => match source.raw_os_error() {
                 Some(
                     libc::EPERM
@@ -113,6 +149,12 @@ pub(super) const MAP_IDS: &str = "map the ids";
 pub(super) const EXECUTE: &str = "execute";
 pub(super) const ENTER_DIRECTORY: &str = "enter the directory";
 pub(super) const MOUNT_PROC: &str = "mount proc at";
+pub(super) const FIND_USER: &str = "become the user";
+pub(super) const SECRET: &str = "show the secret at";
+pub(super) const SET_LIMIT: &str = "set the limit";
+
+/// What the kernel says to an id that a user namespace does not have.
+pub(super) const UNMAPPED: i32 = libc::EINVAL;
 
 /// The way out of an errno at an operation, on a machine with these facts.
 fn hint(operation: &str, errno: i32, facts: &Facts) -> Option<String> {
@@ -151,6 +193,16 @@ fn hint(operation: &str, errno: i32, facts: &Facts) -> Option<String> {
             "the surrounding container masks parts of /proc: start it with `--security-opt systempaths=unconfined`"
                 .to_owned(),
         );
+    }
+    if (operation == FIND_USER || operation == SECRET) && errno == UNMAPPED {
+        return Some(
+            "this build does not have its id: give the user that builds subordinate ids \
+             (`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 <user>`) and newuidmap"
+                .to_owned(),
+        );
+    }
+    if operation == SET_LIMIT && denied {
+        return Some("the builder's own hard limit is lower (`ulimit -H -a`): raise that, or ask for less".to_owned());
     }
     match errno {
         libc::ENOSPC => Some("the disk is full".to_owned()),

@@ -1,10 +1,14 @@
 //! Paths below a root that is not ours yet: looked up as the program will see them, never leaving it.
 
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 /// What a mount point must be.
@@ -28,36 +32,83 @@ pub(super) fn kind(fd: impl AsFd) -> io::Result<Kind> {
     Ok(if is_directory { Kind::Directory } else { Kind::File })
 }
 
-/// Opens the mount point `path` below `root` and makes what is missing of it; made paths are pushed to `made`, outer
-/// first.
-pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, wanted: Kind, made: &mut Vec<PathBuf>) -> io::Result<OwnedFd> {
-    match open(root, path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        other => {
-            let place = other?;
-            return if kind(&place)? == wanted { Ok(place) } else { Err(mismatch(wanted)) };
+/// Opens the regular file at `path` below `root` for reading; `None` where there is none.
+pub(super) fn open_file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<File>> {
+    // Not waiting: what looks like a file may be a pipe that nobody ever writes to.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let Ok(file) = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) else { return Ok(None) };
+    let stat = rustix::fs::fstat(&file)?;
+    Ok((FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| file.into()))
+}
+
+/// A place below a root.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) fd: OwnedFd,
+    /// Its path without symbolic links.
+    pub(super) path: PathBuf,
+    /// What was made of it, outer first, also without symbolic links.
+    pub(super) made: Vec<PathBuf>,
+}
+
+/// Symbolic links that are followed at most, as the kernel does.
+const LINKS: usize = 40;
+
+/// Opens the place `path` below `root` and makes what is missing of it, as the kernel would look it up: symbolic links
+/// stay inside, and where one leads nowhere its target is made.
+pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, wanted: Kind) -> io::Result<Place> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let mut fd = open(root, Path::new("/"))?;
+    let mut real = PathBuf::from("/");
+    let mut made = Vec::new();
+    let mut links = 0;
+    let mut ahead: VecDeque<OsString> = parts(path).collect();
+    while let Some(name) = ahead.pop_front() {
+        if name == ".." {
+            real.pop();
+            fd = open(root, &real)?;
+            continue;
         }
-    }
-    let names: Vec<&Path> = path
-        .components()
-        .filter_map(|part| if let Component::Normal(name) = part { Some(Path::new(name)) } else { None })
-        .collect();
-    let mut parent = open(root, Path::new("/"))?;
-    let mut so_far = PathBuf::from("/");
-    for (at, name) in names.iter().enumerate() {
-        so_far.push(name);
-        let is_last = at + 1 == names.len();
-        match open(root, &so_far) {
-            Ok(next) => parent = next,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make(&parent, name, if is_last { wanted } else { Kind::Directory })?;
-                made.push(so_far.clone());
-                parent = open(root, &so_far)?;
+        let next = match rustix::fs::openat2(&fd, &name, flags, Mode::empty(), resolve) {
+            Err(Errno::NOENT) => {
+                make(&fd, Path::new(&name), if ahead.is_empty() { wanted } else { Kind::Directory })?;
+                made.push(real.join(&name));
+                rustix::fs::openat2(&fd, &name, flags, Mode::empty(), resolve)?
             }
-            Err(error) => return Err(error),
+            other => other?,
+        };
+        let stat = rustix::fs::fstat(&next)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            real.push(&name);
+            fd = next;
+            continue;
+        }
+        links += 1;
+        if links > LINKS {
+            return Err(Errno::LOOP.into());
+        }
+        let target = rustix::fs::readlinkat(&next, c"", Vec::new())?;
+        let target = Path::new(OsStr::from_bytes(target.to_bytes()));
+        if target.is_absolute() {
+            real = PathBuf::from("/");
+            fd = open(root, &real)?;
+        }
+        for part in parts(target).collect::<Vec<_>>().into_iter().rev() {
+            ahead.push_front(part);
         }
     }
-    Ok(parent)
+    if kind(&fd)? == wanted { Ok(Place { fd, path: real, made }) } else { Err(mismatch(wanted)) }
+}
+
+/// The names and the `..` of a path.
+fn parts(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    })
 }
 
 fn mismatch(wanted: Kind) -> io::Error {
@@ -76,7 +127,8 @@ pub(super) fn make(parent: impl AsFd, name: &Path, kind: Kind) -> io::Result<()>
     }
 }
 
-/// Removes an empty directory or file that was made as a mount point, unless something has come into it since.
+/// Removes an empty directory or file that was made as a mount point, unless something has come into it since. The
+/// times of its parent stay as they are.
 pub(super) fn unmake(root: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
@@ -87,9 +139,20 @@ pub(super) fn unmake(root: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
         FileType::RegularFile if stat.st_size == 0 => AtFlags::empty(),
         _ => return Ok(()),
     };
+    let before = rustix::fs::fstat(&parent)?;
     match rustix::fs::unlinkat(&parent, name, flags) {
-        Err(Errno::NOTEMPTY) => Ok(()),
-        other => Ok(other?),
+        Err(Errno::NOTEMPTY) => return Ok(()),
+        other => other?,
+    }
+    Ok(rustix::fs::utimensat(&parent, c".", &times(&before), AtFlags::empty())?)
+}
+
+fn times(stat: &rustix::fs::Stat) -> Timestamps {
+    let time =
+        |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.try_into().unwrap_or_default() };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     }
 }
 
@@ -109,14 +172,20 @@ mod tests {
         symlink("/run", dir.path().join("var/run")).expect("made");
         symlink(outside.path(), dir.path().join("escape")).expect("made");
         let root = rustix::fs::open(dir.path(), OFlags::PATH, Mode::empty()).expect("opened");
-        let mut made = Vec::new();
-        ensure(root.as_fd(), Path::new("/var/run/a/b"), Kind::File, &mut made).expect("made");
+        let place = ensure(root.as_fd(), Path::new("/var/run/a/b"), Kind::File).expect("made");
         assert!(dir.path().join("run/a/b").is_file());
-        assert_eq!(made, [Path::new("/var/run/a"), Path::new("/var/run/a/b")]);
-        // The link dangles inside, and outside it must not be followed.
-        ensure(root.as_fd(), Path::new("/escape/x"), Kind::Directory, &mut made).expect_err("refused");
+        assert_eq!(place.made, [Path::new("/run/a"), Path::new("/run/a/b")]);
+        assert_eq!(place.path, Path::new("/run/a/b"));
+        // The link dangles inside, and outside it must not be followed: what it names is made inside.
+        let place = ensure(root.as_fd(), Path::new("/escape/x"), Kind::Directory).expect("made");
+        assert_eq!(place.path, outside.path().join("x"));
         assert_eq!(fs::read_dir(outside.path()).expect("read").count(), 0);
-        ensure(root.as_fd(), Path::new("/run"), Kind::File, &mut made).expect_err("a directory is no file");
+        symlink("../../../../up", dir.path().join("var/up")).expect("made");
+        assert_eq!(ensure(root.as_fd(), Path::new("/var/up"), Kind::File).expect("made").path, Path::new("/up"));
+        symlink("loop", dir.path().join("loop")).expect("made");
+        let error = ensure(root.as_fd(), Path::new("/loop"), Kind::File).expect_err("refused");
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+        ensure(root.as_fd(), Path::new("/run"), Kind::File).expect_err("a directory is no file");
         unmake(root.as_fd(), Path::new("/run/a")).expect("kept because it is not empty");
         assert!(dir.path().join("run/a/b").is_file());
         unmake(root.as_fd(), Path::new("/run/a/b")).expect("removed");

@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::CapabilitySet;
 
+use super::end::{Cancel, Exit, Outcome};
 use super::error::{MAP_IDS, SandboxError};
 use super::life::MARK;
 use super::message::{Plan, Report, receive, send};
 use super::plan::plan;
-use super::step::{Cancel, Exit, Outcome, Step};
+use super::step::Step;
+use super::stub::Rule;
 use crate::sys::{self, IdMap};
 
 /// How long init may take to end a step before it is killed itself.
@@ -87,6 +89,7 @@ impl Launcher {
         let plan = Plan {
             ops: plan(step),
             inherit: step.inherit.iter().map(|(number, _)| *number).collect(),
+            rule: Rule { all: step.bare, parents: step.bare || step.remove_stubs },
             overlay: self.overlay,
         };
         let descriptors: Vec<_> = step.inherit.iter().map(|(_, descriptor)| descriptor.as_fd()).collect();

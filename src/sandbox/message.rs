@@ -20,7 +20,8 @@ use std::os::unix::net::UnixStream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::plan::SetupOp;
+use super::op::SetupOp;
+use super::stub::Rule;
 use crate::sys;
 
 /// All that init must know.
@@ -29,6 +30,8 @@ pub(super) struct Plan {
     pub(super) ops: Vec<SetupOp>,
     /// The numbers of the descriptors that come with the plan, in their order.
     pub(super) inherit: Vec<i32>,
+    /// What becomes of the mount points.
+    pub(super) rule: Rule,
     /// Overlays may be tried.
     pub(super) overlay: bool,
 }

@@ -25,6 +25,8 @@
 //! a runtime such as runc: it wants cgroups that an ordinary user does not have, and its own bundle on disk. Why
 //! [`enter`] does not execute the command anew: `unshare` wants a single thread, which a young process is.
 
+mod agent;
+mod end;
 mod enter;
 mod error;
 mod init;
@@ -32,17 +34,27 @@ mod inside;
 mod launch;
 mod life;
 mod message;
+mod mount;
+mod op;
 mod patchwork;
 mod plan;
 mod probe;
+mod program;
 mod setup;
+mod stage;
 mod step;
+mod stub;
+mod user;
 
+pub use agent::AgentSocket;
+pub use end::{Cancel, Exit, Outcome};
 pub use enter::{Entered, Ids, enter};
 pub use error::{Fault, SandboxError};
 pub use init::init;
 pub use launch::{Launcher, run};
 pub use life::{Life, life};
-pub use plan::{SetupOp, plan};
+pub use mount::{Mount, Secret, StepMount};
+pub use op::{Content, SetupOp};
+pub use plan::plan;
 pub use probe::{Probe, Trials, probe};
-pub use step::{Cancel, Exit, Mount, Network, Outcome, Step, StepMount};
+pub use step::{Network, Security, Step, Ulimit};

@@ -1,194 +1,18 @@
 //! The setup of a step as a value: every act in its order, tested without a kernel.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::error::{ENTER_DIRECTORY, EXECUTE, MOUNT_PROC, UNSHARE};
-use super::step::{Mount, Network, Step, StepMount};
+use super::mount::Mount;
+use super::op::{Content, SetupOp};
+use super::step::{Network, Security, Step};
 use crate::oci::Arch;
 
-/// One act of a step's setup. Those up to [`SetupOp::Pivot`] are process 1's, the others the program's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SetupOp {
-    /// Leave the mount, ipc, uts, cgroup and, unless it is the host's, the network namespace.
-    Unshare {
-        /// Leave the network namespace too.
-        network: bool,
-    },
-    /// Cut the copied mounts off from the machine's.
-    MakePrivate,
-    /// Open a path of the machine, before anything covers it.
-    Open {
-        /// The path.
-        source: PathBuf,
-    },
-    /// Set the host name.
-    HostName {
-        /// The name.
-        name: String,
-    },
-    /// Bring up `lo`.
-    LoopbackUp,
-    /// Mount the root beside the machine's.
-    Root {
-        /// The tree.
-        mount: Mount,
-        /// Under a layer of memory that takes the mount points and all writes, and is dropped with the step.
-        throwaway: bool,
-        /// Where the kernel refuses the layer, a read-only root can be put together from bind mounts instead.
-        replaceable: bool,
-        /// Mount points that will be wanted.
-        wanted: Vec<PathBuf>,
-    },
-    /// Mount a tree of the step.
-    Mount {
-        /// Where.
-        destination: PathBuf,
-        /// What.
-        mount: Mount,
-    },
-    /// Mount empty memory of the sandbox's own.
-    Memory {
-        /// Where.
-        destination: PathBuf,
-        /// Most bytes.
-        size: Option<u64>,
-        /// Mode of its root.
-        mode: u32,
-        /// Nothing in it can be executed.
-        no_exec: bool,
-    },
-    /// Show a device of the machine.
-    Device {
-        /// Its path, the same on both sides.
-        path: PathBuf,
-    },
-    /// Make a symbolic link.
-    Link {
-        /// Where.
-        path: PathBuf,
-        /// To what.
-        target: PathBuf,
-    },
-    /// Mount a fresh set of pseudo terminals.
-    Terminals {
-        /// Where.
-        destination: PathBuf,
-    },
-    /// Mount the `/proc` of the step's own PID namespace.
-    Proc {
-        /// Where.
-        destination: PathBuf,
-    },
-    /// Cover a path with nothing, where it exists (`runtime-spec config-linux.md#masked-paths`).
-    Mask {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Make a path read-only, where it exists (`runtime-spec config-linux.md#readonly-paths`).
-    Protect {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Make the root mount read-only.
-    SealRoot,
-    /// Make the root the root, and let go of the machine's.
-    Pivot,
-    /// Leave the session and terminal of the builder.
-    NewSession,
-    /// Resource limits, umask 022, default signals, standard input from `/dev/null`.
-    Settle,
-    /// `uname -m` says i686.
-    Personality32,
-    /// Enter the working directory.
-    Directory {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Only the capabilities that Docker gives by default, and no way to more.
-    DropPrivileges,
-    /// Become the program.
-    Execute {
-        /// Program and arguments.
-        args: Vec<String>,
-        /// The whole environment.
-        env: Vec<String>,
-    },
-}
-
-impl SetupOp {
-    /// Tells whether the program does this itself, after process 1 has done its part.
-    pub(super) fn is_programs(&self) -> bool {
-        matches!(
-            self,
-            Self::NewSession
-                | Self::Settle
-                | Self::Personality32
-                | Self::Directory { .. }
-                | Self::DropPrivileges
-                | Self::Execute { .. }
-        )
-    }
-
-    /// What is tried and on what, for errors.
-    pub(super) fn describe(&self) -> (&'static str, String) {
-        let show = |path: &Path| path.display().to_string();
-        match self {
-            Self::Unshare { network: true } => (UNSHARE, "mount, ipc, uts, cgroup, network".to_owned()),
-            Self::Unshare { network: false } => (UNSHARE, "mount, ipc, uts, cgroup".to_owned()),
-            Self::MakePrivate => ("make the mounts private below", "/".to_owned()),
-            Self::Open { source } => ("open", show(source)),
-            Self::HostName { name } => ("set the host name", name.clone()),
-            Self::LoopbackUp => ("bring up the network device", "lo".to_owned()),
-            Self::Root { mount, .. } => ("mount the root", mount.describe()),
-            Self::Mount { destination, mount } => ("mount at", format!("{} ({})", show(destination), mount.describe())),
-            Self::Memory { destination, .. } => ("mount a tmpfs at", show(destination)),
-            Self::Device { path } => ("show the device", show(path)),
-            Self::Link { path, .. } => ("make the link", show(path)),
-            Self::Terminals { destination } => ("mount devpts at", show(destination)),
-            Self::Proc { destination } => (MOUNT_PROC, show(destination)),
-            Self::Mask { path } => ("mask", show(path)),
-            Self::Protect { path } => ("make read-only", show(path)),
-            Self::SealRoot => ("make read-only", "/".to_owned()),
-            Self::Pivot => ("change the root to", "/".to_owned()),
-            Self::NewSession => ("start a session", "setsid".to_owned()),
-            Self::Settle => ("set limits and signals", "rlimits".to_owned()),
-            Self::Personality32 => ("set the personality", "PER_LINUX32".to_owned()),
-            Self::Directory { path } => (ENTER_DIRECTORY, show(path)),
-            Self::DropPrivileges => ("drop", "capabilities".to_owned()),
-            Self::Execute { args, .. } => (EXECUTE, args.first().cloned().unwrap_or_default()),
-        }
-    }
-}
-
-impl Mount {
-    fn describe(&self) -> String {
-        match self {
-            Self::Bind { source, .. } => source.display().to_string(),
-            Self::Overlay { lower, upper, .. } => format!("overlay of {} under {}", lower.len(), upper.display()),
-            Self::Layers { lower } => format!("overlay of {}", lower.len()),
-            Self::Tmpfs { .. } => "tmpfs".to_owned(),
-        }
-    }
-
-    fn sources(&self) -> Vec<&PathBuf> {
-        match self {
-            Self::Bind { source, .. } => vec![source],
-            Self::Overlay { lower, upper, work } => lower.iter().chain([upper, work]).collect(),
-            Self::Layers { lower } => lower.iter().collect(),
-            Self::Tmpfs { .. } => Vec::new(),
-        }
-    }
-
-    /// Tells whether mount points made in it outlive the step.
-    pub(super) fn is_kept(&self) -> bool {
-        matches!(self, Self::Overlay { .. } | Self::Bind { readonly: false, .. })
-    }
-}
-
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
+
+/// What an insecure step has beside them, where the machine has it.
+const INSECURE_DEVICES: [&str; 6] = ["cuse", "fuse", "kmsg", "kvm", "loop-control", "net/tun"];
 
 const LINKS: [(&str, &str); 5] = [
     ("/dev/fd", "/proc/self/fd"),
@@ -198,7 +22,7 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/stdout", "/proc/self/fd/1"),
 ];
 
-const MASKED: [&str; 10] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -209,6 +33,8 @@ const MASKED: [&str; 10] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
 ];
 
 const PROTECTED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -216,24 +42,45 @@ const PROTECTED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 /// Names of servers are the machine's where the network is.
 const RESOLVER: &str = "/etc/resolv.conf";
 
+const HOSTS: &str = "/etc/hosts";
+
+/// BuildKit's names for a step that has none (`executor/oci/hosts.go`, `solver/llbsolver/ops/exec.go`).
+const HOST_NAME: &str = "buildkitsandbox";
+
+/// Where programs are searched when the environment has no `PATH`.
+pub(super) const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Bytes of `/dev` and of `/dev/shm` (`runtime-spec` defaults of containerd).
+const DEV_SIZE: u64 = 64 << 10;
+const SHM_SIZE: u64 = 64 << 20;
+
 /// Plans the setup of `step`: equal steps give equal plans.
 pub fn plan(step: &Step) -> Vec<SetupOp> {
     let network = step.network == Network::None;
     let mounts = mounts(step);
     let mut ops = vec![SetupOp::Unshare { network }, SetupOp::MakePrivate];
-    ops.extend(sources(step, &mounts).into_iter().map(|source| SetupOp::Open { source }));
-    ops.push(SetupOp::HostName { name: step.hostname.clone() });
+    ops.extend(sources(step, &mounts));
+    ops.push(SetupOp::HostName { name: host_name(step).to_owned() });
     if network {
         ops.push(SetupOp::LoopbackUp);
     }
     let throwaway = !step.root.is_kept() && !matches!(step.root, Mount::Tmpfs { .. });
+    let mut wanted: Vec<PathBuf> = mounts.iter().filter_map(|op| op.destination().map(Path::to_owned)).collect();
+    wanted.extend((!step.bare).then(|| step.cwd.clone()));
     ops.push(SetupOp::Root {
         mount: step.root.clone(),
         throwaway,
         replaceable: throwaway && step.root_readonly,
-        wanted: mounts.iter().filter_map(|op| op.destination().map(Path::to_owned)).collect(),
+        no_suid: step.no_new_privileges,
+        wanted,
     });
     ops.extend(mounts);
+    if !step.bare || !step.user.is_empty() {
+        ops.push(SetupOp::User { user: step.user.clone() });
+    }
+    if !step.bare {
+        ops.push(SetupOp::MakeDirectory { path: step.cwd.clone() });
+    }
     if step.root_readonly {
         ops.push(SetupOp::SealRoot);
     }
@@ -242,109 +89,160 @@ pub fn plan(step: &Step) -> Vec<SetupOp> {
         ops.push(SetupOp::Personality32);
     }
     ops.push(SetupOp::Directory { path: step.cwd.clone() });
-    ops.push(SetupOp::DropPrivileges);
-    ops.push(SetupOp::Execute { args: step.args.clone(), env: step.env.clone() });
+    ops.push(SetupOp::DropPrivileges { security: step.security, no_new_privileges: step.no_new_privileges });
+    ops.extend(step.ulimits.iter().map(|limit| SetupOp::Limit { limit: limit.clone() }));
+    let mut env = step.env.clone();
+    if !step.bare && !env.iter().any(|entry| entry.starts_with("PATH=")) {
+        env.push(format!("PATH={SEARCH}"));
+    }
+    ops.push(SetupOp::Execute { args: step.args.clone(), env, home: !step.bare });
     ops
 }
 
-impl SetupOp {
-    fn destination(&self) -> Option<&Path> {
-        match self {
-            Self::Mount { destination, .. }
-            | Self::Memory { destination, .. }
-            | Self::Terminals { destination }
-            | Self::Proc { destination } => Some(destination),
-            _ => None,
-        }
-    }
+fn host_name(step: &Step) -> &str {
+    if step.hostname.is_empty() { HOST_NAME } else { &step.hostname }
 }
 
-/// Everything that is mounted below the root, outer before inner; what the step mounts itself replaces ours.
-fn mounts(step: &Step) -> Vec<SetupOp> {
+/// What the sandbox mounts by itself.
+fn ours(step: &Step) -> Vec<SetupOp> {
     let memory = |destination: &str, size, mode, no_exec| SetupOp::Memory {
         destination: destination.into(),
         size,
         mode,
         no_exec,
     };
+    let shm = if step.bare { None } else { Some(SHM_SIZE) };
     let mut ours = vec![
-        memory("/dev", Some(64 << 10), 0o755, true),
-        memory("/dev/shm", None, 0o1777, false),
+        memory("/dev", Some(DEV_SIZE), 0o755, true),
+        memory("/dev/shm", shm, 0o1777, !step.bare),
         SetupOp::Terminals { destination: "/dev/pts".into() },
         SetupOp::Proc { destination: "/proc".into() },
-        memory("/tmp", None, 0o1777, false),
     ];
+    let file = |path: &str, content| SetupOp::File { destination: path.into(), content };
     if step.network == Network::Host {
-        let mount = Mount::Bind { source: RESOLVER.into(), readonly: true };
-        ours.push(SetupOp::Mount { destination: RESOLVER.into(), mount });
+        ours.push(file(RESOLVER, Content::Of(RESOLVER.into())));
+    } else if !step.bare {
+        ours.push(file(RESOLVER, Content::Text(String::new())));
     }
-    ours.retain(|op| !step.mounts.iter().any(|mount| Some(mount.destination.as_path()) == op.destination()));
-    let theirs = step.mounts.iter().map(|StepMount { destination, mount }| SetupOp::Mount {
-        destination: destination.components().collect(),
-        mount: mount.clone(),
+    if !step.bare {
+        ours.push(file(HOSTS, Content::Text(hosts(step))));
+        ours.push(SetupOp::Queues { destination: "/dev/mqueue".into() });
+        let writable = step.security == Security::Insecure;
+        ours.push(SetupOp::Sys { destination: "/sys".into(), fresh: step.network == Network::None, writable });
+    }
+    ours
+}
+
+/// As `executor/oci/hosts.go` of BuildKit writes it.
+fn hosts(step: &Step) -> String {
+    let mut text = format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", host_name(step));
+    for (host, address) in &step.hosts {
+        let _ = writeln!(text, "{address}\t{host}");
+    }
+    text
+}
+
+/// Everything that is mounted below the root, outer before inner; what the step mounts itself replaces ours.
+fn mounts(step: &Step) -> Vec<SetupOp> {
+    let theirs: Vec<SetupOp> = step
+        .mounts
+        .iter()
+        .map(|mount| SetupOp::Mount {
+            destination: mount.destination.components().collect(),
+            mount: mount.mount.clone(),
+            selector: mount.selector.clone(),
+            readonly: mount.readonly || mount.mount.is_readonly(),
+            no_suid: step.no_new_privileges,
+        })
+        .collect();
+    let mut all = ours(step);
+    all.retain(|ours| {
+        let covers = |place: &Path| ours.destination().is_some_and(|destination| destination.starts_with(place));
+        !theirs.iter().filter_map(SetupOp::destination).any(covers)
     });
-    let mut all: Vec<SetupOp> = ours.into_iter().chain(theirs).collect();
+    all.extend(theirs);
     // Stable: of two mounts at one place the later one given is on top.
     all.sort_by(|a, b| a.destination().cmp(&b.destination()));
     let mut ops = Vec::new();
     for op in all {
-        let place = op.destination().map(Path::to_owned);
-        let is_ours = !matches!(op, SetupOp::Mount { .. });
-        ops.push(op);
-        match place.as_deref().and_then(Path::to_str) {
-            Some("/dev") if is_ours => ops.extend(devices()),
-            Some("/proc") if is_ours => {
-                ops.extend(MASKED.map(|path| SetupOp::Mask { path: path.into() }));
-                ops.extend(PROTECTED.map(|path| SetupOp::Protect { path: path.into() }));
+        let inside = match (&op, op.destination().and_then(Path::to_str)) {
+            (SetupOp::Memory { .. }, Some("/dev")) => devices(step),
+            (SetupOp::Proc { .. } | SetupOp::Sys { .. }, Some(place)) if step.security == Security::Sandbox => {
+                covers(Path::new(place))
             }
-            _ => {}
-        }
+            _ => Vec::new(),
+        };
+        ops.push(op);
+        ops.extend(inside);
     }
     ops
 }
 
-fn devices() -> impl Iterator<Item = SetupOp> {
-    let devices = DEVICES.iter().map(|name| SetupOp::Device { path: Path::new("/dev").join(name) });
-    devices.chain(LINKS.iter().map(|(path, target)| SetupOp::Link { path: path.into(), target: target.into() }))
+/// What is masked and protected in a system's own file system.
+fn covers(place: &Path) -> Vec<SetupOp> {
+    let below = |paths: &[&str]| -> Vec<PathBuf> {
+        paths.iter().map(PathBuf::from).filter(|path| path.starts_with(place)).collect()
+    };
+    let masks = below(&MASKED).into_iter().map(|path| SetupOp::Mask { path });
+    masks.chain(below(&PROTECTED).into_iter().map(|path| SetupOp::Protect { path })).collect()
 }
 
-fn sources(step: &Step, mounts: &[SetupOp]) -> BTreeSet<PathBuf> {
-    let mut sources: BTreeSet<PathBuf> = step.root.sources().into_iter().cloned().collect();
+fn devices(step: &Step) -> Vec<SetupOp> {
+    let more: &[&str] = if step.security == Security::Insecure { &INSECURE_DEVICES } else { &[] };
+    let device = |name: &&str| SetupOp::Device { path: Path::new("/dev").join(name) };
+    let link = |(path, target): &(&str, &str)| SetupOp::Link { path: path.into(), target: target.into() };
+    DEVICES.iter().chain(more).map(device).chain(LINKS.iter().map(link)).collect()
+}
+
+/// Everything of the machine that is opened or read.
+fn sources(step: &Step, mounts: &[SetupOp]) -> Vec<SetupOp> {
+    let mut sources: BTreeMap<PathBuf, bool> =
+        step.root.sources().into_iter().map(|path| (path.into(), false)).collect();
     // Masks cover files with it.
-    sources.insert("/dev/null".into());
+    sources.insert("/dev/null".into(), false);
+    let mut texts = Vec::new();
     for op in mounts {
         match op {
-            SetupOp::Mount { mount, .. } => sources.extend(mount.sources().into_iter().cloned()),
-            SetupOp::Device { path } => {
-                sources.insert(path.clone());
+            SetupOp::Mount { mount, .. } => {
+                sources.extend(mount.sources().into_iter().map(|path| (path.to_owned(), false)));
             }
+            SetupOp::Device { path } => {
+                let name = path.strip_prefix("/dev").ok().and_then(Path::to_str).unwrap_or_default();
+                sources.entry(path.clone()).or_insert(INSECURE_DEVICES.contains(&name));
+            }
+            SetupOp::Sys { fresh: false, .. } => {
+                sources.entry("/sys".into()).or_insert(true);
+            }
+            SetupOp::File { content: Content::Of(path), .. } => texts.push(SetupOp::Read { source: path.clone() }),
             _ => {}
         }
     }
-    sources
+    let opens = sources.into_iter().map(|(source, optional)| SetupOp::Open { source, optional });
+    opens.chain(texts).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::StepMount;
+    use crate::sandbox::step::Ulimit;
 
     fn step() -> Step {
+        let root = Mount::Bind { source: "/r".into(), readonly: true };
         Step {
-            root: Mount::Bind { source: "/r".into(), readonly: true },
-            root_readonly: true,
             mounts: vec![
-                StepMount { destination: "/out/x".into(), mount: Mount::Tmpfs { size: None } },
-                StepMount { destination: "/out".into(), mount: Mount::Bind { source: "/o".into(), readonly: false } },
+                StepMount::new("/out/x", Mount::Tmpfs { size: None }),
+                StepMount::new("/out", Mount::Bind { source: "/o".into(), readonly: false }),
             ],
-            args: vec!["/bin/true".to_owned()],
             env: vec!["A=1".to_owned()],
             cwd: "/out".into(),
-            hostname: "dockless".to_owned(),
-            network: Network::None,
-            arch: Arch::X86_64,
-            timeout: None,
-            inherit: Vec::new(),
+            ..Step::bare(root, vec!["/bin/true".to_owned()])
         }
+    }
+
+    fn foreign() -> Step {
+        let root = Mount::Bind { source: "/r".into(), readonly: false };
+        Step { network: Network::None, ..Step::new(root, vec!["true".to_owned()]) }
     }
 
     fn places(ops: &[SetupOp]) -> Vec<String> {
@@ -353,7 +251,7 @@ mod tests {
 
     #[test]
     fn outer_mounts_come_before_inner_ones() {
-        assert_eq!(places(&plan(&step())), ["/dev", "/dev/pts", "/dev/shm", "/out", "/out/x", "/proc", "/tmp"]);
+        assert_eq!(places(&plan(&step())), ["/dev", "/dev/pts", "/dev/shm", "/out", "/out/x", "/proc"]);
     }
 
     #[test]
@@ -364,7 +262,7 @@ mod tests {
             ops.iter().enumerate().filter(|(_, op)| matches!(op, SetupOp::Open { .. })).map(|(at, _)| at).collect();
         assert!(opens.len() >= 8 && opens.iter().all(|at| *at < root), "{opens:?} {root}");
         for source in ["/r", "/o", "/dev/null"] {
-            assert!(ops.contains(&SetupOp::Open { source: source.into() }), "{source}");
+            assert!(ops.contains(&SetupOp::Open { source: source.into(), optional: false }), "{source}");
         }
     }
 
@@ -373,7 +271,8 @@ mod tests {
         let ops = plan(&step());
         let at = |wanted: &SetupOp| ops.iter().position(|op| op == wanted).expect("planned");
         assert!(at(&SetupOp::SealRoot) < at(&SetupOp::Pivot));
-        assert!(at(&SetupOp::Pivot) < at(&SetupOp::DropPrivileges));
+        let drop = SetupOp::DropPrivileges { security: Security::Sandbox, no_new_privileges: true };
+        assert!(at(&SetupOp::Pivot) < at(&drop));
         assert!(matches!(ops.last(), Some(SetupOp::Execute { .. })));
         assert!(ops[at(&SetupOp::Pivot) + 1..].iter().all(SetupOp::is_programs));
         assert!(!ops[..=at(&SetupOp::Pivot)].iter().any(SetupOp::is_programs));
@@ -393,11 +292,45 @@ mod tests {
 
     #[test]
     fn a_writable_root_is_not_covered_and_a_mount_at_our_place_replaces_ours() {
-        let mounts = vec![StepMount { destination: "/tmp/".into(), mount: Mount::Tmpfs { size: Some(1) } }];
+        let mounts = vec![StepMount::new("/dev/shm/", Mount::Tmpfs { size: Some(1) })];
         let root = Mount::Bind { source: "/r".into(), readonly: false };
         let ops = plan(&Step { root, root_readonly: false, mounts, ..step() });
         assert!(ops.iter().any(|op| matches!(op, SetupOp::Root { throwaway: false, .. })));
         assert!(!ops.contains(&SetupOp::SealRoot));
-        assert_eq!(places(&ops).iter().filter(|place| *place == "/tmp").count(), 1);
+        assert_eq!(places(&ops).iter().filter(|place| *place == "/dev/shm").count(), 1);
+    }
+    #[test]
+    fn a_foreign_step_finds_what_buildkit_gives() {
+        let ops = plan(&Step { hosts: vec![("db".to_owned(), [10, 1, 2, 3].into())], ..foreign() });
+        let wanted = ["/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/etc/hosts", "/etc/resolv.conf", "/proc", "/sys"];
+        assert_eq!(places(&ops), wanted);
+        let hosts = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n10.1.2.3\tdb\n";
+        assert!(ops.contains(&SetupOp::File { destination: HOSTS.into(), content: Content::Text(hosts.to_owned()) }));
+        assert!(ops.contains(&SetupOp::Mask { path: "/sys/firmware".into() }));
+        assert!(ops.contains(&SetupOp::MakeDirectory { path: "/".into() }));
+        let Some(SetupOp::Execute { env, home: true, .. }) = ops.last() else { panic!("no program") };
+        assert_eq!(env, &[format!("PATH={SEARCH}")]);
+    }
+
+    #[test]
+    fn an_insecure_step_has_nothing_masked() {
+        let ops = plan(&Step { security: Security::Insecure, ..foreign() });
+        assert!(!ops.iter().any(|op| matches!(op, SetupOp::Mask { .. } | SetupOp::Protect { .. })));
+        assert!(ops.contains(&SetupOp::Sys { destination: "/sys".into(), fresh: true, writable: true }));
+        assert!(ops.contains(&SetupOp::Open { source: "/dev/fuse".into(), optional: true }));
+    }
+
+    #[test]
+    fn what_the_step_mounts_hides_what_we_would_mount_below() {
+        let etc = StepMount::new("/etc", Mount::Bind { source: "/e".into(), readonly: true });
+        let ops = plan(&Step { mounts: vec![etc], ..foreign() });
+        assert_eq!(places(&ops).iter().filter(|place| place.starts_with("/etc")).count(), 1);
+    }
+
+    #[test]
+    fn limits_come_last_so_that_they_hit_the_program_only() {
+        let limit = Ulimit { name: "nofile".to_owned(), soft: 1, hard: Some(1) };
+        let ops = plan(&Step { ulimits: vec![limit.clone()], ..foreign() });
+        assert_eq!(ops[ops.len() - 2], SetupOp::Limit { limit });
     }
 }

@@ -1,41 +1,63 @@
 //! The acts of a plan, done by process 1 of the step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Uid};
 
+use super::error::UNMAPPED;
 use super::inside::{self, Kind};
+use super::mount::{Mount, Secret};
+use super::op::{Content, SetupOp};
 use super::patchwork;
-use super::plan::SetupOp;
-use super::step::Mount;
+use super::stage::Stage;
+use super::stub::{Owner, Rule, Stubs};
+use super::user::{self, Identity};
 use crate::sys::{self, Attributes, Detached, Namespaces};
 
-/// Directories one of which every machine has, to mount a new root on for the moment until it is the root.
-const STAGES: [&str; 6] = ["/tmp", "/run", "/mnt", "/var", "/opt", "/usr"];
-
-const NO_PRIVILEGE: Attributes = Attributes { read_only: false, no_suid: true, no_dev: true, no_exec: false };
+const NO_DEVICES: Attributes = Attributes { read_only: false, no_suid: false, no_dev: true, no_exec: false };
+const NO_PRIVILEGE: Attributes = Attributes { no_suid: true, ..NO_DEVICES };
+const READ_ONLY: Attributes = Attributes { read_only: true, no_suid: false, no_dev: false, no_exec: false };
 
 /// The group of terminals in every distribution.
 const TTY_GROUP: u32 = 5;
+
+/// Most bytes of a small file of the machine.
+const SMALL: u64 = 1 << 20;
 
 /// What has been done so far.
 #[derive(Debug)]
 pub(super) struct Setup {
     sources: BTreeMap<PathBuf, OwnedFd>,
+    texts: BTreeMap<PathBuf, Vec<u8>>,
+    stage: Option<Stage>,
     root: Option<Detached>,
-    /// Mount points made below mounts that outlive the step, outer first.
-    stubs: Vec<PathBuf>,
-    /// Places mounted on, with whether what is made there outlives the step.
-    mounted: BTreeMap<PathBuf, bool>,
+    stubs: Stubs,
+    rule: Rule,
     overlay: bool,
+    identity: Identity,
 }
 
 impl Setup {
-    pub(super) fn new(overlay: bool) -> Self {
-        Self { sources: BTreeMap::new(), root: None, stubs: Vec::new(), mounted: BTreeMap::new(), overlay }
+    pub(super) fn new(overlay: bool, rule: Rule) -> Self {
+        Self {
+            sources: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            stage: None,
+            root: None,
+            stubs: Stubs::default(),
+            rule,
+            overlay,
+            identity: Identity::root(),
+        }
+    }
+
+    /// Who the program is.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Does one act.
@@ -50,26 +72,21 @@ impl Setup {
                 ..Namespaces::default()
             }),
             SetupOp::MakePrivate => sys::make_private(),
-            SetupOp::Open { source } => {
-                self.sources.insert(source.clone(), sys::open_path(source)?);
-                Ok(())
-            }
+            SetupOp::Open { source, optional } => self.open(source, *optional),
+            SetupOp::Read { source } => self.read(source),
             SetupOp::HostName { name } => sys::set_host_name(name),
             SetupOp::LoopbackUp => sys::loopback_up(),
-            SetupOp::Root { mount, throwaway, replaceable, wanted } => {
-                self.mounted.insert("/".into(), mount.is_kept());
-                self.make_root(mount, *throwaway, replaceable.then_some(wanted.as_slice()))
+            SetupOp::Root { .. } => self.make_root(op),
+            SetupOp::Mount { destination, mount, selector, readonly, no_suid } => {
+                let attributes = Attributes { read_only: *readonly, no_suid: *no_suid, ..NO_DEVICES };
+                self.mount(destination, mount, selector, attributes)
             }
-            SetupOp::Mount { destination, mount } => self.mount(destination, mount),
+            SetupOp::File { destination, content } => self.file(destination, content),
             SetupOp::Memory { destination, size, mode, no_exec } => {
                 let attributes = Attributes { no_exec: *no_exec, ..NO_PRIVILEGE };
-                self.place(destination, &sys::tmpfs(*size, *mode)?, attributes, false)
+                self.system(destination, &sys::tmpfs(*size, *mode)?, attributes)
             }
-            SetupOp::Device { path } => {
-                let device = sys::bind(self.source(path)?)?;
-                let attributes = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
-                self.place(path, &device, attributes, false)
-            }
+            SetupOp::Device { path } => self.device(path),
             SetupOp::Link { path, target } => {
                 let (parent, name) = split(path)?;
                 let parent = inside::open(self.root()?, parent)?;
@@ -77,18 +94,23 @@ impl Setup {
             }
             SetupOp::Terminals { destination } => {
                 let group = sys::current_map()?.1.contains(TTY_GROUP).then_some(TTY_GROUP);
-                self.place(destination, &sys::devpts(group)?, Attributes::default(), false)
+                self.system(destination, &sys::devpts(group)?, Attributes::default())
             }
-            SetupOp::Proc { destination } => self.place(destination, &sys::proc_fs()?, Attributes::default(), false),
+            SetupOp::Queues { destination } => self.system(destination, &sys::queues()?, Attributes::default()),
+            SetupOp::Proc { destination } => self.system(destination, &sys::proc_fs()?, Attributes::default()),
+            SetupOp::Sys { destination, fresh, writable } => self.sys(destination, *fresh, *writable),
             SetupOp::Mask { path } => self.mask(path),
             SetupOp::Protect { path } => self.protect(path),
+            SetupOp::User { user } => self.find_user(user),
+            SetupOp::MakeDirectory { path } => self.make_directory(path),
             SetupOp::SealRoot => {
-                let root = self.root.as_ref().ok_or(io::ErrorKind::NotFound)?;
-                sys::set_attributes(root, Attributes { read_only: true, ..Attributes::default() }, false)
+                sys::set_attributes(self.root.as_ref().ok_or(io::ErrorKind::NotFound)?, READ_ONLY, false)
             }
             SetupOp::Pivot => {
                 sys::pivot(self.root.as_ref().ok_or(io::ErrorKind::NotFound)?)?;
                 self.sources.clear();
+                self.texts.clear();
+                self.stage = None;
                 Ok(())
             }
             _ => Err(io::ErrorKind::InvalidInput.into()),
@@ -97,14 +119,8 @@ impl Setup {
 
     /// Takes back, after the program has ended, the mount points that would outlive the step.
     pub(super) fn tidy(&self) {
-        let Some(root) = self.root.as_ref().filter(|_| !self.stubs.is_empty()) else { return };
-        // Errors leave an empty directory more in the result of the step, which is no reason to fail it.
-        for place in self.mounted.keys().rev().filter(|place| place.as_path() != Path::new("/")) {
-            let _ = rustix::mount::unmount(place.as_path(), rustix::mount::UnmountFlags::DETACH);
-            // Before the mount that it lies in goes as well; one that is still needed is not empty.
-            for stub in self.stubs.iter().rev().filter(|stub| place.starts_with(stub)) {
-                let _ = inside::unmake(root.as_fd(), stub);
-            }
+        if let Some(root) = &self.root {
+            self.stubs.remove(root.as_fd());
         }
     }
 
@@ -112,8 +128,76 @@ impl Setup {
         Ok(self.root.as_ref().ok_or(io::ErrorKind::NotFound)?.as_fd())
     }
 
+    fn stage(&mut self) -> io::Result<&mut Stage> {
+        self.stage.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     fn source(&self, path: &Path) -> io::Result<BorrowedFd<'_>> {
         Ok(self.sources.get(path).ok_or(io::ErrorKind::NotFound)?.as_fd())
+    }
+
+    fn open(&mut self, source: &Path, optional: bool) -> io::Result<()> {
+        match sys::open_path(source) {
+            Err(_) if optional => Ok(()),
+            opened => {
+                self.sources.insert(source.to_owned(), opened?);
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&mut self, source: &Path) -> io::Result<()> {
+        let mut text = Vec::new();
+        match File::open(source) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            file => {
+                file?.take(SMALL).read_to_end(&mut text)?;
+            }
+        }
+        self.texts.insert(source.to_owned(), text);
+        Ok(())
+    }
+
+    fn make_root(&mut self, op: &SetupOp) -> io::Result<()> {
+        let SetupOp::Root { mount, throwaway, replaceable, no_suid, wanted } = op else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let stage = self.stage.insert(Stage::new()?);
+        let place = stage.directory(0o755)?;
+        self.stubs.mount("/".into(), mount.is_kept());
+        let attributes = Attributes { no_suid: *no_suid, ..NO_DEVICES };
+        let below: Vec<PathBuf> = mount.sources().into_iter().map(Path::to_owned).collect();
+        if !*throwaway {
+            let root = self.make(mount)?;
+            return self.settle_root(root, &place, attributes);
+        }
+        let lowest = below.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let stat = rustix::fs::fstat(self.source(lowest)?)?;
+        let (upper, work) = (self.stage()?.directory_like(&stat)?, self.stage()?.directory(0o755)?);
+        let lower = below.iter().map(|path| self.source(path)).collect::<io::Result<Vec<_>>>()?;
+        let layered = if self.overlay {
+            sys::overlay(&lower, Some((upper.as_fd(), work.as_fd())))
+        } else {
+            Err(io::Error::from_raw_os_error(libc::ENODEV))
+        };
+        match (layered, lower.as_slice()) {
+            (Ok(root), _) => self.settle_root(root, &place, attributes),
+            (Err(_), [source]) if *replaceable => {
+                let root = sys::tmpfs(None, 0o755)?;
+                sys::attach(&root, &place)?;
+                patchwork::fill(*source, root.as_fd(), &wanted.iter().cloned().collect::<BTreeSet<_>>())?;
+                self.root = Some(root);
+                Ok(())
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn settle_root(&mut self, root: Detached, place: &OwnedFd, attributes: Attributes) -> io::Result<()> {
+        sys::attach(&root, place)?;
+        sys::set_attributes(&root, attributes, true)?;
+        self.root = Some(root);
+        Ok(())
     }
 
     fn make(&self, mount: &Mount) -> io::Result<Detached> {
@@ -127,92 +211,109 @@ impl Setup {
                 let lower = lower.iter().map(|path| self.source(path)).collect::<io::Result<Vec<_>>>()?;
                 sys::overlay(&lower, Some((self.source(upper)?, self.source(work)?)))
             }
-            Mount::Tmpfs { size } => sys::tmpfs(*size, 0o755),
+            // The mode that the kernel gives it where no other is asked for.
+            Mount::Tmpfs { size } => sys::tmpfs(*size, 0o1777),
+            Mount::Secret(_) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
-    fn make_root(&mut self, mount: &Mount, throwaway: bool, replaceable: Option<&[PathBuf]>) -> io::Result<()> {
-        let stage = STAGES.iter().find_map(|path| sys::open_path(Path::new(path)).ok());
-        let stage = stage.ok_or(io::ErrorKind::NotFound)?;
-        let memory = sys::tmpfs(None, 0o755)?;
-        sys::attach(&memory, &stage)?;
-        for name in ["root", "upper", "work"] {
-            rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o755))?;
-        }
-        let open = |name: &str| rustix::fs::openat(&memory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let place = open("root")?;
-        let Mount::Bind { source, .. } = mount else {
-            return self.settle_root(self.make(mount)?, &place);
-        };
-        if !throwaway {
-            return self.settle_root(self.make(mount)?, &place);
-        }
-        let source = self.source(source)?;
-        let (upper, work) = (open("upper")?, open("work")?);
-        let layered = if self.overlay {
-            sys::overlay(&[source], Some((upper.as_fd(), work.as_fd())))
-        } else {
-            Err(io::Error::from_raw_os_error(libc::ENODEV))
-        };
-        match (layered, replaceable) {
-            (Ok(root), _) => self.settle_root(root, &place),
-            (Err(_), Some(wanted)) => {
-                let root = sys::tmpfs(None, 0o755)?;
-                sys::attach(&root, &place)?;
-                patchwork::fill(source, root.as_fd(), &wanted.iter().cloned().collect::<BTreeSet<_>>())?;
-                self.root = Some(root);
-                Ok(())
+    fn mount(&mut self, destination: &Path, mount: &Mount, selector: &Path, attributes: Attributes) -> io::Result<()> {
+        let kept = mount.is_kept() && !attributes.read_only;
+        let whole = selector.components().all(|part| !matches!(part, std::path::Component::Normal(_)));
+        let (tree, attributes) = match mount {
+            Mount::Secret(secret) => (self.secret(secret)?, secret_attributes(secret)),
+            Mount::Tmpfs { size } => {
+                // As the runtimes that BuildKit starts do it.
+                let covered = inside::open(self.root()?, destination).and_then(|place| Ok(rustix::fs::fstat(place)?));
+                let mode = covered.map_or(0o1777, |stat| stat.st_mode & 0o7777);
+                (sys::tmpfs(*size, mode)?, Attributes { no_suid: true, ..attributes })
             }
-            (Err(error), None) => Err(error),
-        }
+            _ if whole => (self.make(mount)?, attributes),
+            Mount::Bind { source, .. } => (sys::bind(inside::open(self.source(source)?, selector)?)?, attributes),
+            Mount::Layers { .. } | Mount::Overlay { .. } => {
+                let tree = self.make(mount)?;
+                sys::attach(&tree, self.stage()?.directory(0o755)?)?;
+                (sys::bind(inside::open(tree.as_fd(), selector)?)?, attributes)
+            }
+        };
+        self.place(destination, &tree, attributes, kept, Owner::Step)
     }
 
-    fn settle_root(&mut self, root: Detached, place: &OwnedFd) -> io::Result<()> {
-        sys::attach(&root, place)?;
-        sys::set_attributes(&root, NO_PRIVILEGE, true)?;
-        self.root = Some(root);
+    fn secret(&mut self, secret: &Secret) -> io::Result<Detached> {
+        has_ids(secret.uid, secret.gid)?;
+        sys::bind(self.stage()?.file(&secret.data, (secret.uid, secret.gid), secret.mode)?)
+    }
+
+    fn file(&mut self, destination: &Path, content: &Content) -> io::Result<()> {
+        let data = match content {
+            Content::Text(text) => text.clone().into_bytes(),
+            Content::Of(path) => self.texts.get(path).cloned().unwrap_or_default(),
+        };
+        let file = sys::bind(self.stage()?.file(&data, (0, 0), 0o644)?)?;
+        let attributes = Attributes { read_only: true, no_exec: true, ..NO_PRIVILEGE };
+        self.place(destination, &file, attributes, false, Owner::Step)
+    }
+
+    fn device(&mut self, path: &Path) -> io::Result<()> {
+        // One that is not there was optional.
+        let Some(device) = self.sources.get(path).map(sys::bind) else { return Ok(()) };
+        let attributes = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
+        self.system(path, &device?, attributes)
+    }
+
+    fn sys(&mut self, destination: &Path, fresh: bool, writable: bool) -> io::Result<()> {
+        let made = if fresh { sys::sys_fs(!writable) } else { self.source(destination).and_then(sys::bind) };
+        // The kernel refuses it where parts of the machine's are covered, as in containers; rootless BuildKit has none
+        // either.
+        let Ok(mount) = made else { return Ok(()) };
+        let attributes = Attributes { read_only: !writable, no_exec: true, ..NO_PRIVILEGE };
+        self.system(destination, &mount, if fresh { Attributes::default() } else { attributes })?;
+        if fresh
+            && let (Some(place), Ok(groups)) = (self.existing(&destination.join("fs/cgroup"))?, sys::cgroups(!writable))
+        {
+            sys::attach(&groups, &place)?;
+        }
         Ok(())
     }
 
-    fn mount(&mut self, destination: &Path, mount: &Mount) -> io::Result<()> {
-        let read_only = matches!(mount, Mount::Bind { readonly: true, .. });
-        self.place(destination, &self.make(mount)?, Attributes { read_only, ..NO_PRIVILEGE }, mount.is_kept())
+    fn system(&mut self, destination: &Path, mount: &Detached, attributes: Attributes) -> io::Result<()> {
+        self.place(destination, mount, attributes, false, Owner::System)
     }
 
     /// Attaches `mount` at `destination`, which is made where it is missing.
-    fn place(&mut self, destination: &Path, mount: &Detached, attributes: Attributes, kept: bool) -> io::Result<()> {
-        let kind = inside::kind(mount)?;
-        let mut made = Vec::new();
-        let place = inside::ensure(self.root()?, destination, kind, &mut made)?;
-        for path in made {
-            let below = path.ancestors().skip(1).find_map(|place| self.mounted.get(place));
-            if below == Some(&true) {
-                self.stubs.push(path);
-            }
-        }
-        sys::attach(mount, &place)?;
-        self.mounted.insert(destination.to_owned(), kept);
+    fn place(
+        &mut self,
+        destination: &Path,
+        mount: &Detached,
+        attributes: Attributes,
+        kept: bool,
+        owner: Owner,
+    ) -> io::Result<()> {
+        let place = inside::ensure(self.root()?, destination, inside::kind(mount)?)?;
+        self.stubs.note(place.made, owner, self.rule);
+        sys::attach(mount, &place.fd)?;
+        self.stubs.mount(place.path, kept);
         if attributes == Attributes::default() {
             return Ok(());
         }
         sys::set_attributes(mount, attributes, true)
     }
 
-    fn mask(&self, path: &Path) -> io::Result<()> {
+    fn mask(&mut self, path: &Path) -> io::Result<()> {
         let Some(place) = self.existing(path)? else { return Ok(()) };
         let cover = match inside::kind(&place)? {
-            Kind::Directory => sys::tmpfs(Some(0), 0o555)?,
+            Kind::Directory => sys::bind(self.stage()?.nothing()?)?,
             Kind::File => sys::bind(self.source(Path::new("/dev/null"))?)?,
         };
         sys::attach(&cover, &place)?;
-        sys::set_attributes(&cover, Attributes { read_only: true, ..Attributes::default() }, true)
+        sys::set_attributes(&cover, READ_ONLY, true)
     }
 
     fn protect(&self, path: &Path) -> io::Result<()> {
         let Some(place) = self.existing(path)? else { return Ok(()) };
         let cover = sys::bind(&place)?;
         sys::attach(&cover, &place)?;
-        sys::set_attributes(&cover, Attributes { read_only: true, ..Attributes::default() }, true)
+        sys::set_attributes(&cover, READ_ONLY, true)
     }
 
     fn existing(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
@@ -221,6 +322,38 @@ impl Setup {
             other => other.map(Some),
         }
     }
+
+    fn find_user(&mut self, user: &str) -> io::Result<()> {
+        let mut found = user::find(self.root()?, user)?;
+        has_ids(found.uid, found.gid)?;
+        let (_, gids) = sys::current_map()?;
+        if let Some(groups) = &mut found.groups {
+            // Those that do not exist here could give no right either.
+            groups.retain(|gid| gids.contains(*gid));
+        }
+        self.identity = found;
+        Ok(())
+    }
+
+    fn make_directory(&mut self, path: &Path) -> io::Result<()> {
+        let made = inside::ensure(self.root()?, path, Kind::Directory)?.made;
+        for path in made.iter().filter(|_| (self.identity.uid, self.identity.gid) != (0, 0)) {
+            let place = inside::open(self.root()?, path)?;
+            let (uid, gid) = (Uid::from_raw(self.identity.uid), Gid::from_raw(self.identity.gid));
+            rustix::fs::chownat(place, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+        }
+        Ok(())
+    }
+}
+
+fn secret_attributes(secret: &Secret) -> Attributes {
+    Attributes { read_only: true, no_exec: secret.mode & 0o111 == 0, ..NO_PRIVILEGE }
+}
+
+/// Refuses ids that do not exist in this user namespace.
+fn has_ids(uid: u32, gid: u32) -> io::Result<()> {
+    let (uids, gids) = sys::current_map()?;
+    if uids.contains(uid) && gids.contains(gid) { Ok(()) } else { Err(io::Error::from_raw_os_error(UNMAPPED)) }
 }
 
 fn split(path: &Path) -> io::Result<(&Path, &Path)> {

@@ -1,59 +1,17 @@
-//! What a step is and how it ends: values only.
+//! What a step is: values only.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
 
 use super::error::SandboxError;
+use super::mount::{Mount, StepMount};
 use crate::oci::Arch;
-
-/// A tree that a step can see. `snapshot` makes it, this module mounts it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mount {
-    /// A directory or file of the machine as it is.
-    Bind {
-        /// The directory or file; symbolic links are followed.
-        source: PathBuf,
-        /// No writing.
-        readonly: bool,
-    },
-    /// Layers over one another, read-only (`overlayfs.rst`).
-    Layers {
-        /// At least two, the uppermost first.
-        lower: Vec<PathBuf>,
-    },
-    /// Layers under a writable one (`overlayfs.rst`).
-    Overlay {
-        /// The layers below, the uppermost first.
-        lower: Vec<PathBuf>,
-        /// Takes the writes.
-        upper: PathBuf,
-        /// An empty directory on the file system of `upper`.
-        work: PathBuf,
-    },
-    /// Empty memory, gone with the step.
-    Tmpfs {
-        /// Most bytes; half of the memory without.
-        size: Option<u64>,
-    },
-}
-
-/// A [`Mount`] and where the step sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepMount {
-    /// Absolute path without `..`; made where it does not exist.
-    pub destination: PathBuf,
-    /// The tree.
-    pub mount: Mount,
-}
+use crate::sys;
 
 /// What a step can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +22,26 @@ pub enum Network {
     Host,
 }
 
+/// What a step may do (`ops.proto SecurityMode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Security {
+    /// The capabilities that Docker gives by default; parts of `/proc` and `/sys` are masked or read-only.
+    Sandbox,
+    /// All capabilities of its user namespace, which are those of the builder's user and no more; nothing is masked.
+    Insecure,
+}
+
+/// A resource limit of a step (`ops.proto Ulimit`, `getrlimit(2)`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// As in `RLIMIT_<NAME>`, in any case.
+    pub name: String,
+    /// The limit in force; `u64::MAX` is none.
+    pub soft: u64,
+    /// Up to where the program may raise it; without, as far as the builder itself may, and `soft` gives way to that.
+    pub hard: Option<u64>,
+}
+
 /// One run of one program in its own namespaces.
 #[derive(Debug)]
 pub struct Step {
@@ -71,18 +49,34 @@ pub struct Step {
     pub root: Mount,
     /// The program cannot write to `/` (mounts keep their own word).
     pub root_readonly: bool,
-    /// Further trees; they may lie in one another in any order.
+    /// Further trees; they may lie in one another in any order. What lies at or below one of them is theirs, also
+    /// where the sandbox would have mounted something itself.
     pub mounts: Vec<StepMount>,
     /// The program (searched in `PATH` of `env` where it has no slash) and its arguments.
     pub args: Vec<String>,
-    /// The whole environment, `NAME=value`.
+    /// The environment, `NAME=value`.
     pub env: Vec<String>,
     /// The working directory, absolute.
     pub cwd: PathBuf,
-    /// The host name.
+    /// `name|uid[:group|gid]`, looked up in the root's own `/etc/passwd` and `/etc/group`; empty is root.
+    pub user: String,
+    /// The host name; empty is `buildkitsandbox`.
     pub hostname: String,
+    /// Further lines of `/etc/hosts`.
+    pub hosts: Vec<(String, IpAddr)>,
     /// The network.
     pub network: Network,
+    /// What it may do.
+    pub security: Security,
+    /// Set-uid programs give nothing.
+    pub no_new_privileges: bool,
+    /// Resource limits; those not named are the builder's own.
+    pub ulimits: Vec<Ulimit>,
+    /// Of what was made for mount points only, remove the parents as well (`ops.proto Meta.removeMountStubsRecursive`).
+    pub remove_stubs: bool,
+    /// Nothing is added to what the step names, except `/proc` and a minimal `/dev`: no variable, no `/sys`, no files in
+    /// `/etc` but the resolver of [`Network::Host`], no working directory; and no mount point at all stays.
+    pub bare: bool,
     /// `X86` makes `uname -m` say `i686`.
     pub arch: Arch,
     /// How long the program may run.
@@ -95,6 +89,44 @@ pub struct Step {
 pub(super) const INHERITABLE: std::ops::Range<i32> = 3..1000;
 
 impl Step {
+    /// A step as BuildKit runs it where its `ExecOp` names nothing but these.
+    pub fn new(root: Mount, args: Vec<String>) -> Self {
+        Self {
+            root,
+            root_readonly: false,
+            mounts: Vec::new(),
+            args,
+            env: Vec::new(),
+            cwd: "/".into(),
+            user: String::new(),
+            hostname: String::new(),
+            hosts: Vec::new(),
+            network: Network::Host,
+            security: Security::Sandbox,
+            no_new_privileges: false,
+            ulimits: Vec::new(),
+            remove_stubs: true,
+            bare: false,
+            arch: Arch::X86_64,
+            timeout: None,
+            inherit: Vec::new(),
+        }
+    }
+
+    /// A step of our own recipes: bare, read-only, without network and new privileges, without core files, and with
+    /// as many descriptors as programs know that close all of them one by one.
+    pub fn bare(root: Mount, args: Vec<String>) -> Self {
+        let limit = |name: &str, soft, hard| Ulimit { name: name.to_owned(), soft, hard };
+        Self {
+            root_readonly: true,
+            network: Network::None,
+            no_new_privileges: true,
+            ulimits: vec![limit("core", 0, Some(0)), limit("nofile", 1024, None)],
+            bare: true,
+            ..Self::new(root, args)
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), SandboxError> {
         if self.args.is_empty() {
             return Err(SandboxError::NoProgram);
@@ -108,92 +140,25 @@ impl Step {
         if let Some(mount) = self.mounts.iter().find(|mount| mount.destination == Path::new("/")) {
             return Err(SandboxError::Destination { path: mount.destination.clone() });
         }
+        for Ulimit { name, soft, hard } in &self.ulimits {
+            if !sys::is_limit(name) {
+                return Err(SandboxError::UnknownLimit { name: name.clone() });
+            }
+            if let Some(hard) = hard.filter(|hard| hard < soft) {
+                return Err(SandboxError::LimitOrder { name: name.clone(), soft: *soft, hard });
+            }
+        }
+        let name = |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+        if let Some((host, _)) = self.hosts.iter().find(|(host, _)| !name(host)) {
+            return Err(SandboxError::HostName { name: host.clone() });
+        }
+        if !self.hostname.is_empty() && (!name(&self.hostname) || self.hostname.len() > 64) {
+            return Err(SandboxError::HostName { name: self.hostname.clone() });
+        }
         let mut numbers = BTreeSet::new();
         match self.inherit.iter().find(|(number, _)| !INHERITABLE.contains(number) || !numbers.insert(*number)) {
             Some((number, _)) => Err(SandboxError::Inherit { number: *number }),
             None => Ok(()),
         }
-    }
-}
-
-/// How the program of a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It exited with this code.
-    Code(i32),
-    /// This signal killed it.
-    Signal(i32),
-    /// It ran longer than [`Step::timeout`] and was killed with all it had started.
-    TimedOut,
-    /// [`Cancel::cancel`] was called and it was killed with all it had started.
-    Cancelled,
-}
-
-/// The end of a step whose program ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    /// How.
-    pub outcome: Outcome,
-    /// Most memory in bytes that one of its processes had resident; 0 where it was killed before that was known.
-    pub max_rss: u64,
-}
-
-impl Exit {
-    /// Tells whether the program exited with code 0.
-    pub fn success(&self) -> bool {
-        self.outcome == Outcome::Code(0)
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.outcome {
-            Outcome::Code(code) => write!(f, "exit code {code}"),
-            Outcome::Signal(signal) => match nix::sys::signal::Signal::try_from(signal) {
-                Ok(name) => write!(f, "killed by {name}"),
-                Err(_) => write!(f, "killed by signal {signal}"),
-            },
-            Outcome::TimedOut => f.write_str("timed out"),
-            Outcome::Cancelled => f.write_str("cancelled"),
-        }
-    }
-}
-
-/// Stops running steps, from any thread. Clones stop together.
-#[derive(Debug, Clone)]
-pub struct Cancel(Arc<Switch>);
-
-#[derive(Debug)]
-struct Switch {
-    on: AtomicBool,
-    /// Readable for ever once the switch is on, so that sleepers wake.
-    event: OwnedFd,
-}
-
-impl Cancel {
-    /// Makes one that nobody has pulled yet.
-    ///
-    /// # Errors
-    /// `Io` when the process has no descriptor left.
-    pub fn new() -> Result<Self, SandboxError> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|errno| SandboxError::io("make an event", Path::new("eventfd"), errno.into()))?;
-        Ok(Self(Arc::new(Switch { on: AtomicBool::new(false), event })))
-    }
-
-    /// Stops every step that runs with this or a clone, and every one that would.
-    pub fn cancel(&self) {
-        self.0.on.store(true, Ordering::SeqCst);
-        // Fails only where the counter is full, and then it is readable already.
-        let _: io::Result<usize> = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes()).map_err(io::Error::from);
-    }
-
-    /// Tells whether [`Cancel::cancel`] has been called.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.on.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn event(&self) -> BorrowedFd<'_> {
-        self.0.event.as_fd()
     }
 }

@@ -132,6 +132,11 @@ impl Active {
         self.snapshots.publish(self.scratch, &content, &meta)
     }
 
+    /// Returns a name for `commit_derived` that no other tree has.
+    pub fn unique(&self, content: &Digest) -> Digest {
+        Digest::of(format!("{content} {} {:?}", self.path().display(), self.begun).as_bytes())
+    }
+
     /// Publishes the tree under the digest of what it was made of.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! ```text
 //! <store>/snapshots/<id>/fs/      the files of this layer; the whole tree where nothing is below
 //!                        meta     {"content":"sha256:…","origin":"written","boot":"…","below":["<id>",…]}
+//! <store>/mounts/<id>-<n>/fs/     cache mounts: no content, written by steps
 //! <store>/tmp/<run>/<name>/fs/    in the making: the tree, or its difference to a parent
 //!                          work/  overlayfs's own
 //!                          mount/ layers under a path of this process, in its own mount namespace
@@ -32,6 +33,7 @@
 //! is laid into one directory, and where there is no overlay all trees are whole.
 
 mod active;
+mod cache_mount;
 mod copy;
 mod error;
 mod meta;
@@ -41,6 +43,7 @@ mod stack;
 mod tree;
 
 pub use active::{Active, Times};
+pub use cache_mount::{CACHE_MOUNTS, CacheMount, Sharing};
 pub use error::SnapshotError;
 pub use snapshot::{Snapshot, Tree};
 pub use snapshots::Snapshots;

@@ -20,7 +20,7 @@ use crate::store::{Store, remove_tree};
 use crate::sys;
 
 /// Most layers that are mounted over one another; a deeper stack is laid into one directory first.
-pub(super) const DEEPEST: usize = 12;
+pub(super) const DEEPEST: usize = 100;
 
 /// All finished trees of a store. Cheap to clone, for use by any number of threads and processes at once.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Scratch {
     }
 
     /// Stops looking after it.
-    fn release(mut self) {
+    pub(super) fn release(mut self) {
         let _: Option<PathBuf> = self.0.take().map(TempDir::keep);
     }
 }
@@ -70,6 +70,11 @@ impl Snapshots {
     pub fn open(store: &Store, single_id: bool) -> Result<Self, SnapshotError> {
         let room = store.room("snapshots")?;
         Ok(Self { store: store.clone(), room, single_id, overlay: Arc::default(), whole: Arc::default() })
+    }
+
+    /// Tells whether all files belong to one user here, whoever should own them.
+    pub const fn single_id(&self) -> bool {
+        self.single_id
     }
 
     /// The same, but every tree is copied, as on machines without overlay.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::JobsError;
+use crate::file::FileError;
 use crate::llb::GraphError;
 use crate::oci::Digest;
 use crate::sandbox::{Exit, SandboxError};
@@ -45,16 +46,6 @@ pub enum SolveError {
         /// What it asks for.
         what: String,
     },
-    /// A vertex has fewer outputs than its users name.
-    #[error("`{name}` has {has} outputs, but the graph uses output {wanted}")]
-    NoOutput {
-        /// The vertex.
-        name: String,
-        /// The output that is used, from 0.
-        wanted: usize,
-        /// How many there are.
-        has: usize,
-    },
     /// The graph names an input that the caller did not provide.
     #[error("`{name}` needs {what}, which was not given")]
     MissingInput {
@@ -86,6 +77,14 @@ pub enum SolveError {
         name: String,
         /// Why.
         source: Box<SnapshotError>,
+    },
+    /// A file operation failed.
+    #[error("`{name}`")]
+    File {
+        /// The vertex.
+        name: String,
+        /// Why.
+        source: Box<FileError>,
     },
     /// The store failed.
     #[error(transparent)]

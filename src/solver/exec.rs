@@ -10,13 +10,13 @@ use super::SolveError;
 use super::error::Failure;
 use super::key::{self, Ingredients};
 use super::mounts::Output;
+use super::step::{cwd, is_recipe};
 use super::record::Record;
 use super::run::{Work, snapshot_error};
 use super::value::Value;
 use crate::llb::{Vertex, pb};
 use crate::oci::Digest;
 use crate::progress::Event;
-use crate::recipe;
 use crate::sandbox::{self, Exit, Outcome};
 use crate::snapshot::Times;
 use crate::store::Lock;
@@ -33,8 +33,9 @@ pub(super) type Answer = (Vec<Value>, bool);
 impl Work<'_> {
     /// Returns the values of a step.
     pub(super) fn exec(&self, vertex: &Vertex, exec: &pb::ExecOp) -> Result<Answer, SolveError> {
-        let parts = self.whole_parts(vertex, exec, key::exec(vertex, exec));
-        self.cached(vertex, &parts, || self.selected_parts(vertex, exec), |key| self.step(vertex, exec, key))
+        let base = key::exec(vertex, exec);
+        let whole = self.whole_parts(vertex, exec, base.clone());
+        self.cached(vertex, &whole, || self.selected_parts(vertex, exec, base), |key| self.step(vertex, exec, key))
     }
 
     /// Answers a vertex from the cache under one of its two keys, or makes its values and keeps them under both.
@@ -91,35 +92,41 @@ impl Work<'_> {
 
     /// Takes a lock that another run may hold; waiting is said aloud and ends with this run.
     pub(super) fn alone(&self, vertex: &Vertex, name: &str) -> Result<Lock, SolveError> {
-        let mut told = false;
+        let mut waited = 0;
         loop {
             if let Some(lock) = self.solver.store.try_lock(name)? {
                 return Ok(lock);
             }
-            if self.solver.cancel.is_cancelled() {
-                return Err(SolveError::Cancelled);
-            }
-            if !told {
-                told = true;
-                let message = format!("{}: another run works on it; waiting for its result", vertex.name());
-                self.progress.event(&Event::Note { message: &message });
-            }
-            std::thread::sleep(PATIENCE);
+            self.pause(vertex, "another run works on it; waiting for its result", &mut waited)?;
         }
+    }
+
+    /// Waits a moment for another run, saying aloud why if this is the first time; ends with this run.
+    pub(super) fn pause(&self, vertex: &Vertex, why: &str, waited: &mut u32) -> Result<(), SolveError> {
+        if self.solver.cancel.is_cancelled() {
+            return Err(SolveError::Cancelled);
+        }
+        if *waited == 0 {
+            self.progress.event(&Event::Note { message: &format!("{}: {why}", vertex.name()) });
+        }
+        *waited += 1;
+        std::thread::sleep(PATIENCE);
+        Ok(())
     }
 
     /// Runs a step and commits what it wrote.
     pub(super) fn step(&self, vertex: &Vertex, exec: &pb::ExecOp, key: &Digest) -> Result<Vec<Value>, SolveError> {
         self.count(1, 0);
         let name = vertex.name();
-        let prepared = self.prepare(vertex, exec)?;
+        let mut mounts = self.mounts(vertex, exec, &cwd(exec))?;
+        let step = self.describe(vertex, exec, &mut mounts)?;
         let path = self.solver.store.room("logs")?.join(format!("{}.log", key.hex()));
         let mut log = Log::create(&path)?;
         let mut forward = |data: &[u8]| {
             log.take(data);
             self.progress.event(&Event::Log { vertex: vertex.digest, name, data });
         };
-        let exit = sandbox::run(&prepared.step, self.solver.cancel, &mut forward)
+        let exit = sandbox::run(&step, self.solver.cancel, &mut forward)
             .map_err(|source| SolveError::Sandbox { name: name.to_owned(), source: Box::new(source) })?;
         if exit.outcome == Outcome::Cancelled {
             return Err(SolveError::Cancelled);
@@ -129,15 +136,14 @@ impl Work<'_> {
             return Err(SolveError::Step(Box::new(failure)));
         }
         // Recipes pack their outputs with times of their own; what else may run here keeps those it chose.
-        let is_recipe = vertex.metadata.description.contains_key(recipe::TIMEOUT);
-        let times = if is_recipe { Times::Ignored } else { Times::Chosen };
+        let times = if is_recipe(vertex) { Times::Ignored } else { Times::Chosen };
         let commit = |output| match output {
             Output::Written(active) => {
                 active.commit(times).map(Value::ready).map_err(|source| snapshot_error(name, source))
             }
             Output::Input(value) => Ok(value),
         };
-        prepared.outputs.into_iter().map(commit).collect()
+        std::mem::take(&mut mounts.outputs).into_values().map(commit).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::oci::{Digest, Hasher};
 const FORMAT: &[u8] = b"dockless cache 2";
 
 /// What one key consists of: each part with the name by which a person knows it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ingredients(pub(crate) Vec<(String, Digest)>);
 
 impl Ingredients {

@@ -25,6 +25,7 @@
 mod error;
 mod exec;
 mod file;
+mod inputs;
 mod jobs;
 mod key;
 mod mounts;
@@ -33,10 +34,12 @@ mod record;
 mod run;
 mod schedule;
 mod source;
+mod step;
 mod tree;
 mod value;
 
 pub use error::{Failure, SolveError};
+pub use inputs::{Directory, Inputs, SecretValue};
 pub use jobs::{Jobs, JobsError};
 pub use record::{Output, PARTS, RECORDS, Record};
-pub use run::{Inputs, Solved, Solver};
+pub use run::{Solved, Solver};

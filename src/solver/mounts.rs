@@ -1,29 +1,16 @@
-//! What a step sees: mounts of the graph become mounts of the sandbox.
+//! What a step sees: mounts of the graph become mounts of the sandbox (`ops.proto Mount`).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Component, Path, PathBuf};
 
 use super::SolveError;
 use super::key::Ingredients;
-use super::run::{Work, snapshot_error, timeout, unsupported};
+use super::run::{Work, file_error, snapshot_error, unsupported};
 use super::value::Value;
+use crate::file::{self, Selection};
 use crate::llb::{Edge, Vertex, pb};
-use crate::oci::Arch;
-use crate::recipe;
-use crate::sandbox::{Mount, Network, Step, StepMount};
-use crate::snapshot::Active;
-
-/// What a step takes as descriptors 3 and 4: the ends of the jobserver.
-const JOBSERVER: (i32, i32) = (3, 4);
-
-/// A step and the directories it writes; dropped without commit they vanish.
-pub(super) struct Prepared {
-    pub(super) step: Step,
-    /// In the order of their numbers.
-    pub(super) outputs: Vec<Output>,
-    _scratch: Vec<Active>,
-}
+use crate::sandbox::{AgentSocket, Mount, Secret, StepMount};
+use crate::snapshot::{Active, CacheMount, Sharing};
 
 /// What becomes an output of a step.
 pub(super) enum Output {
@@ -33,11 +20,16 @@ pub(super) enum Output {
     Input(Value),
 }
 
-/// What is made for the mounts of one step.
+/// What the mounts of one step are made of; dropped without commit all of it vanishes, but for what caches hold.
 #[derive(Default)]
-struct Made {
-    outputs: BTreeMap<usize, Output>,
+pub(super) struct Mounts {
+    pub(super) root: Option<StepMount>,
+    pub(super) others: Vec<StepMount>,
+    /// By their numbers.
+    pub(super) outputs: BTreeMap<usize, Output>,
     scratch: Vec<Active>,
+    caches: Vec<CacheMount>,
+    agents: Vec<(AgentSocket, tempfile::TempDir)>,
 }
 
 impl Work<'_> {
@@ -52,63 +44,75 @@ impl Work<'_> {
         parts
     }
 
-    /// Returns the parts of a step's key with what its read-only mounts select instead of whole inputs.
-    pub(super) fn selected_parts(&self, _: &Vertex, _: &pb::ExecOp) -> Result<Option<Ingredients>, SolveError> {
-        Ok(None)
-    }
-
-    /// Makes trees of all inputs, empty ones for what is written, and the step over them.
-    pub(super) fn prepare(&self, vertex: &Vertex, exec: &pb::ExecOp) -> Result<Prepared, SolveError> {
-        let meta = exec.meta.as_ref().ok_or_else(|| unsupported(vertex, "an exec without meta"))?;
-        let mut made = Made::default();
-        let mut root = None;
-        let mut mounts = Vec::new();
+    /// Returns the parts of a step's key with what its mounts select instead of whole inputs; `None` where all of them
+    /// are needed as wholes.
+    ///
+    /// The root is never one of them, nor what the step may keep changes of (`solver/llbsolver/ops/exec.go`).
+    pub(super) fn selected_parts(
+        &self,
+        vertex: &Vertex,
+        exec: &pb::ExecOp,
+        mut parts: Ingredients,
+    ) -> Result<Option<Ingredients>, SolveError> {
+        let mut any = false;
         for mount in &exec.mounts {
-            let tree = match mount.mount_type() {
-                pb::MountType::Tmpfs => {
-                    let size = mount.tmpfs_opt.as_ref().and_then(|opt| u64::try_from(opt.size).ok());
-                    Mount::Tmpfs { size: size.filter(|size| *size > 0) }
-                }
-                pb::MountType::Bind => self.bind(vertex, mount, &mut made)?,
-                _ => return Err(unsupported(vertex, format!("the mount at {}", mount.dest))),
-            };
-            if mount.dest == "/" {
-                root = Some((tree, mount.readonly));
+            let Some(edge) = input(vertex, mount) else { continue };
+            let is_read = mount.readonly || mount.output < 0;
+            let name = format!("the content at {}", mount.dest);
+            if mount.mount_type() == pb::MountType::Bind && is_read && clean(Path::new("/"), &mount.dest) != Path::new("/") {
+                any = true;
+                let tree = self.open(vertex, edge)?;
+                let selection = Selection { path: mount.selector.clone(), follow_links: true, ..Selection::default() };
+                let content = file::content(tree.path(), &selection).map_err(|error| file_error(vertex, error))?;
+                parts.add(name, content);
             } else {
-                mounts.push(StepMount { destination: PathBuf::from(&mount.dest), mount: tree });
+                parts.add(name, self.value(edge).content);
+                parts.bytes(format!("the path selected for {}", mount.dest), mount.selector.as_bytes());
             }
         }
-        let (root, root_readonly) = root.ok_or_else(|| unsupported(vertex, "a step without a root mount"))?;
-        let (env, inherit) = self.jobserver(vertex, meta.env.clone())?;
-        let step = Step {
-            root,
-            root_readonly,
-            mounts,
-            args: meta.args.clone(),
-            env,
-            cwd: PathBuf::from(&meta.cwd),
-            hostname: meta.hostname.clone(),
-            network: Network::None,
-            arch: arch(vertex)?,
-            timeout: timeout(vertex).map(Duration::from_secs),
-            inherit,
-        };
-        Ok(Prepared { step, outputs: made.outputs.into_values().collect(), _scratch: made.scratch })
+        Ok(any.then_some(parts))
+    }
+
+    /// Makes trees of all inputs, empty ones for what is written, and everything else that a step sees.
+    pub(super) fn mounts(&self, vertex: &Vertex, exec: &pb::ExecOp, cwd: &Path) -> Result<Mounts, SolveError> {
+        let mut made = Mounts::default();
+        for mount in &exec.mounts {
+            let destination = clean(cwd, &mount.dest);
+            let tree = match mount.mount_type() {
+                pb::MountType::Bind => Some(self.bind(vertex, mount, &mut made)?),
+                pb::MountType::Cache => Some(self.cache(vertex, mount, &mut made)?),
+                pb::MountType::Tmpfs => {
+                    let size = mount.tmpfs_opt.as_ref().and_then(|opt| u64::try_from(opt.size).ok());
+                    Some(Mount::Tmpfs { size: size.filter(|size| *size > 0) })
+                }
+                pb::MountType::Secret => self.secret(vertex, mount)?,
+                pb::MountType::Ssh => self.agent(vertex, mount, &mut made)?,
+            };
+            let Some(tree) = tree else { continue };
+            let selects = mount.mount_type() == pb::MountType::Bind;
+            let selector = if selects { PathBuf::from(&mount.selector) } else { PathBuf::new() };
+            let shown = StepMount { selector, readonly: mount.readonly, ..StepMount::new(destination, tree) };
+            if shown.destination == Path::new("/") {
+                made.root = Some(shown);
+            } else {
+                made.others.push(shown);
+            }
+        }
+        Ok(made)
     }
 
     /// Returns what a bind mount shows, and notes what becomes of it.
-    fn bind(&self, vertex: &Vertex, mount: &pb::Mount, made: &mut Made) -> Result<Mount, SolveError> {
+    fn bind(&self, vertex: &Vertex, mount: &pb::Mount, made: &mut Mounts) -> Result<Mount, SolveError> {
         let fail = |source| snapshot_error(vertex.name(), source);
         let snapshots = self.solver.snapshots;
         let edge = input(vertex, mount);
         let output = usize::try_from(mount.output).ok();
-        if mount.readonly {
-            let edge =
-                edge.ok_or_else(|| unsupported(vertex, format!("a read-only mount of nothing at {}", mount.dest)))?;
+        if mount.readonly
+            && let Some(edge) = edge
+        {
             let tree = self.tree(edge)?;
             if let Some(output) = output {
-                let value = self.value(edge);
-                made.outputs.insert(output, Output::Input(Value::named(value.content, value.id)));
+                made.outputs.insert(output, Output::Input(self.value(edge).again()));
             }
             return snapshots.view(&tree).map_err(fail);
         }
@@ -127,26 +131,69 @@ impl Work<'_> {
         Ok(shown)
     }
 
-    /// Adds the jobserver to a recipe's step.
-    #[expect(clippy::type_complexity, reason = "the two fields of a step")]
-    fn jobserver(
-        &self,
-        vertex: &Vertex,
-        mut env: Vec<String>,
-    ) -> Result<(Vec<String>, Vec<(i32, std::os::fd::OwnedFd)>), SolveError> {
-        let mut inherit = Vec::new();
-        if vertex.metadata.description.contains_key(recipe::JOBSERVER) {
-            env.push(format!("MAKEFLAGS=-j --jobserver-auth={},{}", JOBSERVER.0, JOBSERVER.1));
-            let (read, write) = self.solver.jobs.ends();
-            for (number, end) in [(JOBSERVER.0, read), (JOBSERVER.1, write)] {
-                let path = || PathBuf::from("jobserver pipe");
-                let end = end.try_clone_to_owned();
-                let end = end.map_err(|source| SolveError::Io { action: "duplicate", path: path(), source })?;
-                inherit.push((number, end));
+    /// Returns a directory that lives longer than the build (`ops.proto CacheOpt`).
+    fn cache(&self, vertex: &Vertex, mount: &pb::Mount, made: &mut Mounts) -> Result<Mount, SolveError> {
+        let options = mount.cache_opt.clone().unwrap_or_default();
+        let id = if options.id.is_empty() { &mount.dest } else { &options.id };
+        let sharing = match options.sharing() {
+            pb::CacheSharingOpt::Shared => Sharing::Shared,
+            pb::CacheSharingOpt::Private => Sharing::Private,
+            pb::CacheSharingOpt::Locked => Sharing::Locked,
+        };
+        let edge = input(vertex, mount);
+        let name = match edge {
+            Some(edge) => format!("{id}:{}:{}", self.value(edge).content, mount.selector),
+            None => id.clone(),
+        };
+        let seed = edge.map(|edge| self.tree(edge)).transpose()?;
+        let seed = seed.as_ref().map(|tree| (tree, Path::new(&mount.selector)));
+        let mut waited = 0;
+        let cache = loop {
+            let tried = self.solver.snapshots.cache_mount(&name, seed, sharing);
+            if let Some(cache) = tried.map_err(|source| snapshot_error(vertex.name(), source))? {
+                break cache;
             }
-        }
-        Ok((env, inherit))
+            self.pause(vertex, &format!("another step has the cache mount `{id}` for itself; waiting for it"), &mut waited)?;
+        };
+        let source = cache.path();
+        made.caches.push(cache);
+        Ok(Mount::Bind { source, readonly: mount.readonly })
     }
+
+    /// Returns the file of a secret; `None` where there is none and none is needed.
+    fn secret(&self, vertex: &Vertex, mount: &pb::Mount) -> Result<Option<Mount>, SolveError> {
+        let options = mount.secret_opt.clone().unwrap_or_default();
+        let Some(secret) = self.solver.inputs.secrets.get(&options.id) else {
+            let what = format!("secret `{}`", options.id);
+            return if options.optional { Ok(None) } else { Err(missing(vertex, what)) };
+        };
+        let data = secret.0.clone();
+        Ok(Some(Mount::Secret(Secret { data, uid: options.uid, gid: options.gid, mode: options.mode })))
+    }
+
+    /// Returns the socket of an agent; `None` where there is none and none is needed.
+    fn agent(&self, vertex: &Vertex, mount: &pb::Mount, made: &mut Mounts) -> Result<Option<Mount>, SolveError> {
+        let options = mount.ssh_opt.clone().unwrap_or_default();
+        let id = if options.id.is_empty() { "default" } else { &options.id };
+        let Some(target) = self.solver.inputs.agents.get(id) else {
+            let what = format!("ssh agent `{id}`");
+            return if options.optional { Ok(None) } else { Err(missing(vertex, what)) };
+        };
+        let directory = self.solver.store.temporary_directory()?;
+        let owner = (options.uid, options.gid);
+        let agent = AgentSocket::start(directory.path(), "agent", target, owner, options.mode);
+        let agent = agent.map_err(|source| SolveError::Sandbox {
+            name: vertex.name().to_owned(),
+            source: Box::new(source),
+        })?;
+        let source = agent.path().to_owned();
+        made.agents.push((agent, directory));
+        Ok(Some(Mount::Bind { source, readonly: false }))
+    }
+}
+
+pub(super) fn missing(vertex: &Vertex, what: String) -> SolveError {
+    SolveError::MissingInput { name: vertex.name().to_owned(), what }
 }
 
 /// Returns the edge that a mount shows; `None` for scratch.
@@ -154,11 +201,29 @@ pub(super) fn input(vertex: &Vertex, mount: &pb::Mount) -> Option<Edge> {
     usize::try_from(mount.input).ok().and_then(|index| vertex.inputs.get(index)).copied()
 }
 
-fn arch(vertex: &Vertex) -> Result<Arch, SolveError> {
-    match &vertex.platform {
-        None => Ok(Arch::X86_64),
-        Some(platform) => Arch::from_oci(&platform.architecture)
-            .filter(|_| platform.os == "linux")
-            .ok_or_else(|| unsupported(vertex, format!("platform {}/{}", platform.os, platform.architecture))),
+/// Returns `path`, relative to `base`, as an absolute one without `.` and `..`, as Go's `filepath.Join` does.
+pub(super) fn clean(base: &Path, path: &str) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for part in base.join(path).components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_absolute_and_lead_nowhere_else() {
+        for (path, cleaned) in [("/", "/"), ("a", "/w/a"), ("/a/./b//c/", "/a/b/c"), ("../../../x", "/x"), ("", "/w")] {
+            assert_eq!(clean(Path::new("/w"), path), Path::new(cleaned), "{path}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::SolveError;
-use super::run::{Work, snapshot_error, unsupported};
+use super::run::{Work, unsupported};
 use super::value::Value;
 use crate::llb::{Graph, Vertex, pb};
 
@@ -37,8 +37,7 @@ impl Work<'_> {
         let edge = input.and_then(|input| vertex.inputs.get(input)).copied();
         let edge = edge.ok_or_else(|| unsupported(vertex, format!("a build without input `{INPUT}`")))?;
         let filename = op.attrs.get(FILENAME).map_or(INPUT, String::as_str);
-        let snapshot = self.tree(edge)?;
-        let tree = self.solver.snapshots.read(&snapshot).map_err(|error| snapshot_error(vertex.name(), error))?;
+        let tree = self.open(vertex, edge)?;
         let graph = Graph::from_bytes(&read(tree.path(), filename)?)?;
         drop(tree);
         let solved = self.told(vertex, None, || self.solver.solve_at(&graph, self.progress, self.depth + 1))?;

@@ -1,33 +1,22 @@
 //! The loop: workers take ready vertices until the result is there or something fails.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::inputs::Inputs;
 use super::schedule::Schedule;
 use super::value::Value;
 use super::{Jobs, SolveError};
+use crate::file::FileError;
 use crate::llb::{Edge, Graph, Vertex, pb};
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::recipe;
-use crate::rootfs::Rootfs;
 use crate::sandbox::Cancel;
 use crate::snapshot::{Snapshot, SnapshotError, Snapshots};
-use crate::source::{Origins, Pinned};
+use crate::source::Origins;
 use crate::store::Store;
-
-/// What the sources of a graph stand for on this machine.
-#[derive(Debug, Default)]
-pub struct Inputs {
-    /// Directories by the name of `local://`.
-    pub directories: BTreeMap<String, PathBuf>,
-    /// Files by digest, for `oci-layout+blob://`.
-    pub files: BTreeMap<Digest, Pinned>,
-    /// Root filesystems by manifest digest, for `oci-layout://`.
-    pub images: BTreeMap<Digest, Rootfs>,
-}
 
 /// The embedded engine's worker: solves one graph in one store.
 #[derive(Debug)]
@@ -269,10 +258,6 @@ impl Work<'_> {
             pb::op::Op::Passthrough(passthrough) => (self.passthrough(vertex, passthrough)?, false),
         };
         let mut state = self.lock();
-        let wanted = state.schedule.outputs(digest);
-        if wanted > values.len() {
-            return Err(SolveError::NoOutput { name: vertex.name().to_owned(), wanted: wanted - 1, has: values.len() });
-        }
         state.cached += usize::from(cached);
         state.values.insert(*digest, values.into_iter().map(Arc::new).collect());
         drop(state);
@@ -319,6 +304,10 @@ impl Work<'_> {
 
 pub(super) fn snapshot_error(name: &str, source: SnapshotError) -> SolveError {
     SolveError::Snapshot { name: name.to_owned(), source: Box::new(source) }
+}
+
+pub(super) fn file_error(vertex: &Vertex, error: FileError) -> SolveError {
+    SolveError::File { name: vertex.name().to_owned(), source: Box::new(error) }
 }
 
 pub(super) fn unsupported(vertex: &Vertex, what: impl Into<String>) -> SolveError {

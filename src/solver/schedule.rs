@@ -13,8 +13,6 @@ pub(crate) struct Schedule {
     users: BTreeMap<Digest, Vec<Digest>>,
     height: BTreeMap<Digest, u64>,
     steps: BTreeSet<Digest>,
-    /// The highest output that is used of each vertex.
-    highest: BTreeMap<Digest, usize>,
     ready: BTreeSet<(Reverse<u64>, Digest)>,
     left: usize,
 }
@@ -27,15 +25,10 @@ impl Schedule {
             users: BTreeMap::new(),
             height: BTreeMap::new(),
             steps: BTreeSet::new(),
-            highest: BTreeMap::new(),
             ready: BTreeSet::new(),
             left: graph.len(),
         };
         let vertices: Vec<_> = graph.vertices().collect();
-        for edge in vertices.iter().flat_map(|vertex| vertex.inputs.iter().copied()).chain([graph.output()]) {
-            let highest = schedule.highest.entry(edge.vertex).or_default();
-            *highest = edge.index.max(*highest);
-        }
         for vertex in &vertices {
             let inputs: BTreeSet<Digest> = vertex.inputs.iter().map(|edge| edge.vertex).collect();
             schedule.missing.insert(vertex.digest, inputs.len());
@@ -63,11 +56,6 @@ impl Schedule {
         let found = self.ready.iter().find(|(_, digest)| steps || !self.steps.contains(digest)).copied()?;
         self.ready.remove(&found);
         Some(found.1)
-    }
-
-    /// Returns how many outputs a vertex must have for those who use it.
-    pub(crate) fn outputs(&self, vertex: &Digest) -> usize {
-        self.highest.get(vertex).map_or(0, |highest| highest + 1)
     }
 
     /// Tells whether a vertex runs a program.

@@ -7,7 +7,7 @@ use super::value::Value;
 use crate::llb::{Edge, Vertex, pb};
 use crate::oci::Digest;
 use crate::progress::Event;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Tree};
 
 impl Work<'_> {
     /// Returns the values of a merge: its content follows from its inputs.
@@ -22,8 +22,7 @@ impl Work<'_> {
         let content = |edge: Option<Edge>| edge.map(|edge| self.value(edge).content);
         Ok(vec![match (content(lower), content(upper)) {
             (None, Some(_)) => {
-                let upper = self.value(upper.expect("it has content"));
-                Value::named(upper.content, upper.id)
+                self.value(upper.expect("it has content")).again()
             }
             (lower, upper) if lower == upper => Value::lazy(key::empty()),
             (lower, upper) => Value::lazy(key::difference(lower, upper)),
@@ -35,8 +34,7 @@ impl Work<'_> {
         let value = |index: &i64| {
             let edge = usize::try_from(*index).ok().and_then(|index| vertex.inputs.get(index)).copied();
             let edge = edge.ok_or_else(|| unsupported(vertex, format!("a passthrough of input {index}")))?;
-            let value = self.value(edge);
-            Ok(Value::named(value.content, value.id))
+            Ok(self.value(edge).again())
         };
         op.outputs.iter().map(value).collect()
     }
@@ -46,6 +44,12 @@ impl Work<'_> {
         let vertex = self.graph.vertex(&edge.vertex);
         let value = self.value(edge);
         value.tree(|| self.make(vertex, edge.index, &value.id))
+    }
+
+    /// Opens the tree of an edge under a path of this process.
+    pub(super) fn open(&self, vertex: &Vertex, edge: Edge) -> Result<Tree, SolveError> {
+        let snapshot = self.tree(edge)?;
+        self.solver.snapshots.read(&snapshot).map_err(|error| snapshot_error(vertex.name(), error))
     }
 
     fn make(&self, vertex: &Vertex, index: usize, id: &Digest) -> Result<Snapshot, SolveError> {

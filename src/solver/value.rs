@@ -36,6 +36,11 @@ impl Value {
         Self { content, id: snapshot.digest(), tree: Mutex::new(Some(snapshot)) }
     }
 
+    /// The same output once more, as that of another vertex.
+    pub(crate) fn again(&self) -> Self {
+        Self { content: self.content, id: self.id, tree: Mutex::new(self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()) }
+    }
+
     /// Tells whether the tree was made or found.
     pub(crate) fn is_made(&self) -> bool {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).is_some()

@@ -15,6 +15,7 @@
 mod channel;
 mod fact;
 mod idmap;
+mod limit;
 mod mount;
 mod namespace;
 mod process;
@@ -24,9 +25,10 @@ pub use channel::{recv_frame, send_frame};
 pub use fact::{CgroupVersion, Facts, facts};
 pub use idmap::{IdMap, IdRange, MapTool, current_map, find_tool, map_with_tool, subordinate_range, write_single_map};
 pub use idmap::{allow_setgroups, deny_setgroups, write_gid_map, write_map, write_uid_map};
+pub use limit::{is_limit, set_limit};
 pub use mount::{
-    Attributes, Detached, attach, bind, devpts, make_private, open_path, overlay, pivot, probe_overlay, proc_fs,
-    set_attributes, tmpfs,
+    Attributes, Detached, attach, bind, cgroups, devpts, make_private, open_path, overlay, pivot, probe_overlay,
+    proc_fs, queues, set_attributes, sys_fs, tmpfs,
 };
 pub use namespace::{Namespaces, is_single_threaded, loopback_up, set_host_name, unshare};
 pub use process::{
@@ -34,6 +36,7 @@ pub use process::{
     open_pidfd, reap_until, wait_any, wait_for,
 };
 pub use program::{
-    Limits, become_root, execute, keep_descriptors, limit_capabilities, no_new_privileges, reset_signals, set_limits,
-    set_root_ids, set_umask, silence_output, silence_stdin, use_32_bit_personality,
+    become_root, execute, give_output, keep_descriptors, limit_bounding_set, no_new_privileges, permitted_capabilities,
+    reset_signals, set_capabilities, set_ids, set_root_ids, set_umask, silence_output, silence_stdin,
+    use_32_bit_personality,
 };

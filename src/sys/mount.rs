@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "neither nix nor rustix wraps mount_setattr")]
 
+use std::ffi::CStr;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -81,9 +82,36 @@ pub fn tmpfs(size: Option<u64>, mode: u32) -> io::Result<Detached> {
 
 /// Makes the `/proc` of the current PID namespace.
 pub fn proc_fs() -> io::Result<Detached> {
-    let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    finish(&context, attributes | MountAttrFlags::MOUNT_ATTR_NOEXEC)
+    closed(c"proc", false)
+}
+
+const CLOSED: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV).union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+fn closed(file_system: &CStr, read_only: bool) -> io::Result<Detached> {
+    let read_only = if read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+    finish(&fsopen(file_system, FsOpenFlags::FSOPEN_CLOEXEC)?, CLOSED | read_only)
+}
+
+/// Makes the `/sys` of the current network namespace.
+///
+/// # Errors
+/// `EPERM` in a user namespace that does not own the network namespace, or that sees only a part of `/sys`.
+pub fn sys_fs(read_only: bool) -> io::Result<Detached> {
+    closed(c"sysfs", read_only)
+}
+
+/// Makes the control groups (version 2) of the current cgroup namespace.
+///
+/// # Errors
+/// `EPERM` where the machine shows none.
+pub fn cgroups(read_only: bool) -> io::Result<Detached> {
+    closed(c"cgroup2", read_only)
+}
+
+/// Makes the message queues of the current ipc namespace.
+pub fn queues() -> io::Result<Detached> {
+    closed(c"mqueue", false)
 }
 
 /// Makes a fresh set of pseudo terminals, owned by group `group` where that exists.

@@ -8,20 +8,10 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::personality::Persona;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
-
-/// Resource limits of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest core file in bytes, soft and hard.
-    pub core: u64,
-    /// Open descriptors, soft; the hard limit stays what the machine gave.
-    pub descriptors: u64,
-}
 
 /// Becomes user and group 0 of the current user namespace, without supplementary groups where that is allowed.
 pub fn become_root() -> io::Result<()> {
@@ -50,21 +40,13 @@ pub fn set_umask(mask: u32) {
     rustix::process::umask(Mode::from_raw_mode(mask));
 }
 
-/// Sets resource limits, never above what the machine gave.
-pub fn set_limits(limits: Limits) -> io::Result<()> {
-    let (_, core) = getrlimit(Resource::RLIMIT_CORE)?;
-    setrlimit(Resource::RLIMIT_CORE, limits.core.min(core), limits.core.min(core))?;
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, limits.descriptors.min(most), most)?)
-}
-
 /// Gives up the right to ever gain privileges by executing something (`PR_SET_NO_NEW_PRIVS`).
 pub fn no_new_privileges() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
-/// Drops every capability but `keep` for good: from the bounding, ambient, inheritable, permitted and effective sets.
-pub fn limit_capabilities(keep: CapabilitySet) -> io::Result<()> {
+/// Drops every capability but `keep` from the bounding set, for good.
+pub fn limit_bounding_set(keep: CapabilitySet) -> io::Result<()> {
     for bit in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         if keep.contains(capability) {
@@ -77,9 +59,48 @@ pub fn limit_capabilities(keep: CapabilitySet) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
+}
+
+/// Returns the capabilities that the calling thread may use.
+pub fn permitted_capabilities() -> io::Result<CapabilitySet> {
+    Ok(rustix::thread::capabilities(None)?.permitted)
+}
+
+/// Holds `held` and no other capability; with `ambient` also a program that is not root's holds them.
+pub fn set_capabilities(held: CapabilitySet, ambient: bool) -> io::Result<()> {
+    let inheritable = if ambient { held } else { CapabilitySet::empty() };
     // The ambient set follows the inheritable one down.
-    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
-    Ok(rustix::thread::set_capabilities(None, sets)?)
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: held, permitted: held, inheritable })?;
+    if ambient {
+        for capability in held.iter() {
+            rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// Becomes another user of the current user namespace; `groups` are set where that is allowed. With `keep` the
+/// permitted capabilities stay.
+pub fn set_ids(uid: u32, gid: u32, groups: &[u32], keep: bool) -> io::Result<()> {
+    if super::allow_setgroups() {
+        let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+        nix::unistd::setgroups(&groups)?;
+    }
+    rustix::thread::set_keep_capabilities(keep)?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    nix::unistd::setresgid(gid, gid, gid)?;
+    nix::unistd::setresuid(uid, uid, uid)?;
+    Ok(rustix::thread::set_keep_capabilities(false)?)
+}
+
+/// Makes `uid` and `gid` the owner of standard output and error, so that they can be opened anew by name.
+pub fn give_output(uid: u32, gid: u32) {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        // Files of which the owner cannot be changed work as they are.
+        let _ = rustix::fs::fchown(output, Some(uid), Some(gid));
+    }
 }
 
 /// Gives every signal its default action and blocks none: a program must not inherit what the builder ignores.

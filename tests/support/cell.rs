@@ -6,8 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dockless::oci::Arch;
-use dockless::sandbox::{Cancel, Exit, Launcher, Mount, Network, Outcome, SandboxError, Step, StepMount};
+use dockless::sandbox::{Cancel, Exit, Launcher, Mount, Outcome, SandboxError, Step, StepMount};
 use tempfile::TempDir;
 
 use super::skip;
@@ -45,18 +44,14 @@ impl Cell {
                 mounts.push(bind(&path, &path, true));
             }
         }
+        mounts.push(StepMount::new("/tmp", Mount::Tmpfs { size: None }));
+        let args = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let step = Step {
-            root: Mount::Bind { source: root, readonly: true },
-            root_readonly: true,
             mounts,
-            args: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             env: vec!["PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
-            cwd: PathBuf::from("/"),
             hostname: "dockless".to_owned(),
-            network: Network::None,
-            arch: Arch::X86_64,
             timeout: Some(Duration::from_mins(1)),
-            inherit: Vec::new(),
+            ..Step::bare(Mount::Bind { source: root, readonly: true }, args)
         };
         Some(Self { dir, step, launcher: launcher() })
     }
@@ -106,8 +101,7 @@ impl Cell {
 
 /// A bind mount of a step.
 pub(crate) fn bind(source: &Path, destination: &Path, readonly: bool) -> StepMount {
-    let mount = Mount::Bind { source: source.to_owned(), readonly };
-    StepMount { destination: destination.to_owned(), mount }
+    StepMount::new(destination, Mount::Bind { source: source.to_owned(), readonly })
 }
 
 /// Tells whether any process on this machine has `word` among its arguments.

@@ -1,0 +1,94 @@
+//! How a step ends, and how it is made to.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::error::SandboxError;
+
+/// How the program of a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It ran longer than [`super::Step::timeout`] and was killed with all it had started.
+    TimedOut,
+    /// [`Cancel::cancel`] was called and it was killed with all it had started.
+    Cancelled,
+}
+
+/// The end of a step whose program ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// How.
+    pub outcome: Outcome,
+    /// Most memory in bytes that one of its processes had resident; 0 where it was killed before that was known.
+    pub max_rss: u64,
+}
+
+impl Exit {
+    /// Tells whether the program exited with code 0.
+    pub fn success(&self) -> bool {
+        self.outcome == Outcome::Code(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.outcome {
+            Outcome::Code(code) => write!(f, "exit code {code}"),
+            Outcome::Signal(signal) => match nix::sys::signal::Signal::try_from(signal) {
+                Ok(name) => write!(f, "killed by {name}"),
+                Err(_) => write!(f, "killed by signal {signal}"),
+            },
+            Outcome::TimedOut => f.write_str("timed out"),
+            Outcome::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+/// Stops running steps, from any thread. Clones stop together.
+#[derive(Debug, Clone)]
+pub struct Cancel(Arc<Switch>);
+
+#[derive(Debug)]
+struct Switch {
+    on: AtomicBool,
+    /// Readable for ever once the switch is on, so that sleepers wake.
+    event: OwnedFd,
+}
+
+impl Cancel {
+    /// Makes one that nobody has pulled yet.
+    ///
+    /// # Errors
+    /// `Io` when the process has no descriptor left.
+    pub fn new() -> Result<Self, SandboxError> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| SandboxError::io("make an event", Path::new("eventfd"), errno.into()))?;
+        Ok(Self(Arc::new(Switch { on: AtomicBool::new(false), event })))
+    }
+
+    /// Stops every step that runs with this or a clone, and every one that would.
+    pub fn cancel(&self) {
+        self.0.on.store(true, Ordering::SeqCst);
+        // Fails only where the counter is full, and then it is readable already.
+        let _: io::Result<usize> = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes()).map_err(io::Error::from);
+    }
+
+    /// Tells whether [`Cancel::cancel`] has been called.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.on.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn event(&self) -> BorrowedFd<'_> {
+        self.0.event.as_fd()
+    }
+}
