@@ -254,9 +254,10 @@ fn definition(path: &Path) -> Result<llb::Graph, Failure> {
 fn solve(session: &Session<'_>, args: &args::Solve, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
     let graph = definition(Path::new("-"))?;
     let engine = session.engine(inside)?;
-    let directories = args.local.iter().map(|(name, path)| {
-        (name.clone(), crate::solver::Directory { path: path.clone(), normal: false })
-    });
+    let directories = args
+        .local
+        .iter()
+        .map(|(name, path)| (name.clone(), crate::solver::Directory { path: path.clone(), normal: false }));
     let inputs = Inputs { directories: directories.collect(), ..Inputs::default() };
     let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
     if let Some(output) = &args.output {

@@ -132,9 +132,7 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         SolveError::Cancelled => {
             (Exit::Interrupted, Some("run the same command again: finished steps are kept".to_owned()))
         }
-        SolveError::Graph(_)
-        | SolveError::Unsupported { .. }
-        | SolveError::MissingInput { .. } => (Exit::Input, None),
+        SolveError::Graph(_) | SolveError::Unsupported { .. } | SolveError::MissingInput { .. } => (Exit::Input, None),
         SolveError::Sandbox { source, .. } => sandbox(source),
         SolveError::Source { source: error, .. } => source(error),
         SolveError::Snapshot { source, .. } => snapshot(source),

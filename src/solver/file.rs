@@ -111,12 +111,7 @@ impl Work<'_> {
     }
 
     /// Returns the tree that an action changes.
-    fn target(
-        &self,
-        vertex: &Vertex,
-        states: &mut BTreeMap<usize, State>,
-        input: i64,
-    ) -> Result<Active, SolveError> {
+    fn target(&self, vertex: &Vertex, states: &mut BTreeMap<usize, State>, input: i64) -> Result<Active, SolveError> {
         let fail = |error| snapshot_error(vertex.name(), error);
         let snapshots = self.solver.snapshots;
         let Ok(input) = usize::try_from(input) else { return snapshots.prepare().map_err(fail) };

@@ -59,7 +59,10 @@ impl Work<'_> {
             let Some(edge) = input(vertex, mount) else { continue };
             let is_read = mount.readonly || mount.output < 0;
             let name = format!("the content at {}", mount.dest);
-            if mount.mount_type() == pb::MountType::Bind && is_read && clean(Path::new("/"), &mount.dest) != Path::new("/") {
+            if mount.mount_type() == pb::MountType::Bind
+                && is_read
+                && clean(Path::new("/"), &mount.dest) != Path::new("/")
+            {
                 any = true;
                 let tree = self.open(vertex, edge)?;
                 let selection = Selection { path: mount.selector.clone(), follow_links: true, ..Selection::default() };
@@ -153,7 +156,11 @@ impl Work<'_> {
             if let Some(cache) = tried.map_err(|source| snapshot_error(vertex.name(), source))? {
                 break cache;
             }
-            self.pause(vertex, &format!("another step has the cache mount `{id}` for itself; waiting for it"), &mut waited)?;
+            self.pause(
+                vertex,
+                &format!("another step has the cache mount `{id}` for itself; waiting for it"),
+                &mut waited,
+            )?;
         };
         let source = cache.path();
         made.caches.push(cache);
@@ -182,10 +189,8 @@ impl Work<'_> {
         let directory = self.solver.store.temporary_directory()?;
         let owner = (options.uid, options.gid);
         let agent = AgentSocket::start(directory.path(), "agent", target, owner, options.mode);
-        let agent = agent.map_err(|source| SolveError::Sandbox {
-            name: vertex.name().to_owned(),
-            source: Box::new(source),
-        })?;
+        let agent =
+            agent.map_err(|source| SolveError::Sandbox { name: vertex.name().to_owned(), source: Box::new(source) })?;
         let source = agent.path().to_owned();
         made.agents.push((agent, directory));
         Ok(Some(Mount::Bind { source, readonly: false }))

@@ -56,7 +56,8 @@ impl Work<'_> {
                     None => Vec::new(),
                 };
                 let snapshots = self.solver.snapshots;
-                let copy = || snapshots.copy_in(&path.path, &include).map_err(|error| snapshot_error(vertex.name(), error));
+                let copy =
+                    || snapshots.copy_in(&path.path, &include).map_err(|error| snapshot_error(vertex.name(), error));
                 let snapshot = self.told(vertex, None, copy)?;
                 Ok(Value::ready(snapshot))
             }

@@ -17,12 +17,7 @@ const JOBSERVER: (i32, i32) = (3, 4);
 
 impl Work<'_> {
     /// Puts the step together; `mounts` keeps what its trees live on.
-    pub(super) fn describe(
-        &self,
-        vertex: &Vertex,
-        exec: &pb::ExecOp,
-        mounts: &mut Mounts,
-    ) -> Result<Step, SolveError> {
+    pub(super) fn describe(&self, vertex: &Vertex, exec: &pb::ExecOp, mounts: &mut Mounts) -> Result<Step, SolveError> {
         let meta = exec.meta.as_ref().ok_or_else(|| unsupported(vertex, "an exec without meta"))?;
         let root = mounts.root.take().ok_or_else(|| unsupported(vertex, "a step without a root mount"))?;
         if !root.selector.as_os_str().is_empty() && root.selector != Path::new("/") {
@@ -47,7 +42,8 @@ impl Work<'_> {
             step.security = Security::Insecure;
         }
         for host in &meta.extra_hosts {
-            let ip: IpAddr = host.ip.parse().map_err(|_| unsupported(vertex, format!("`{}` as an address", host.ip)))?;
+            let ip: IpAddr =
+                host.ip.parse().map_err(|_| unsupported(vertex, format!("`{}` as an address", host.ip)))?;
             step.hosts.push((host.host.clone(), ip));
         }
         // None is written as a negative number, as in the kernel's -1.

@@ -21,9 +21,7 @@ impl Work<'_> {
         let (lower, upper) = sides(vertex, diff);
         let content = |edge: Option<Edge>| edge.map(|edge| self.value(edge).content);
         Ok(vec![match (content(lower), content(upper)) {
-            (None, Some(_)) => {
-                self.value(upper.expect("it has content")).again()
-            }
+            (None, Some(_)) => self.value(upper.expect("it has content")).again(),
             (lower, upper) if lower == upper => Value::lazy(key::empty()),
             (lower, upper) => Value::lazy(key::difference(lower, upper)),
         }])

@@ -38,7 +38,11 @@ impl Value {
 
     /// The same output once more, as that of another vertex.
     pub(crate) fn again(&self) -> Self {
-        Self { content: self.content, id: self.id, tree: Mutex::new(self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()) }
+        Self {
+            content: self.content,
+            id: self.id,
+            tree: Mutex::new(self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        }
     }
 
     /// Tells whether the tree was made or found.

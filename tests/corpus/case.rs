@@ -110,7 +110,6 @@ impl Case {
         for name in &self.described.entitlements {
             add("--allow", name.clone());
         }
-        add("--image-config", self.directory.join("frontend-config.json").display().to_string());
         let (case, agent) = (self.directory.display().to_string(), agent.display().to_string());
         let given = self.described.buildctl_extra_args.iter();
         arguments.extend(given.map(|argument| argument.replace("@CASE@", &case).replace("@AGENT@", &agent)));

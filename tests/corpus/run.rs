@@ -181,7 +181,8 @@ impl Place {
         let place = self.path().join(&case.name);
         fs::create_dir(&place).expect("a directory of the case");
         let (tar, layout) = (place.join("tree.tar"), place.join("image"));
-        arguments.extend(["--output".to_owned(), String::new()]);
+        let config = case.directory.join("frontend-config.json").display().to_string();
+        arguments.extend(["--image-config".to_owned(), config, "--output".to_owned(), String::new()]);
         let last = arguments.len() - 1;
         for (kind, dest) in [("tar", &tar), ("oci", &layout)] {
             arguments[last] = format!("type={kind},dest={}", dest.display());
