@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dockless::export::{
-    ArtifactKind, ExportError, ImageOptions, TarballOptions, directory, docker_archive, oci_archive, oci_layout,
-    tarball,
+    ArtifactKind, ExportError, ImageLayer, ImageOptions, TarballOptions, directory, docker_archive, oci_archive,
+    oci_layout, tarball,
 };
-use dockless::layer::{Compression, Limits, Owner, UnpackOptions, decompress, tree_digest, unpack};
+use dockless::layer::{Compression, Limits, Owner, PackTimes, UnpackOptions, decompress, tree_digest, unpack};
 use dockless::oci::{Arch, Digest};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,6 +40,7 @@ fn image(arch: Arch, count: usize) -> ImageOptions {
     ImageOptions {
         arch,
         epoch: 1_767_225_600,
+        times: PackTimes::All(1_767_225_600),
         owner: Owner::Root,
         name: Some("python:3.11".to_owned()),
         entrypoint: vec!["/opt/python/bin/python3".to_owned()],
@@ -48,9 +49,15 @@ fn image(arch: Arch, count: usize) -> ImageOptions {
         working_directory: "/".to_owned(),
         labels: (0..9).map(|n| (format!("label{n}"), n.to_string())).collect::<BTreeMap<_, _>>(),
         created_by: "dockless build python@3.11".to_owned(),
+        config: None,
         compression: Compression::Gzip { level: 6 },
         jobs: jobs(count),
     }
+}
+
+/// The layers of an image that has only this tree.
+fn one(tree: &TempDir) -> [ImageLayer; 1] {
+    [ImageLayer::Tree { path: tree.path().to_owned(), overlay: false }]
 }
 
 fn names(path: &Path) -> Vec<String> {
@@ -98,7 +105,8 @@ fn a_tarball_has_the_same_bytes_for_any_number_of_jobs_and_belongs_to_root() {
     let (tree, place) = (tree(), temporary());
     let make = |name: &str, count: usize| {
         let options = TarballOptions {
-            epoch: 1_767_225_600,
+            times: PackTimes::All(1_767_225_600),
+            owner: Owner::Root,
             prefix: PathBuf::new(),
             compression: Compression::Gzip { level: 9 },
             jobs: jobs(count),
@@ -125,13 +133,19 @@ fn a_failing_export_leaves_what_was_there() {
     // Sorted last, so that a part is written before it fails.
     fs::write(tree.path().join("opt/python/bin/.wh.x"), "").expect("file");
     fs::write(place.path().join("a"), "old").expect("file");
-    let options = TarballOptions { epoch: 0, prefix: PathBuf::new(), compression: Compression::None, jobs: jobs(1) };
+    let options = TarballOptions {
+        times: PackTimes::All(0),
+        owner: Owner::Root,
+        prefix: PathBuf::new(),
+        compression: Compression::None,
+        jobs: jobs(1),
+    };
     let error = tarball(tree.path(), &options, &place.path().join("a")).expect_err("refused");
     assert!(matches!(error, ExportError::Pack { .. }), "{error}");
     for export in [oci_archive, docker_archive, oci_layout] {
-        export(tree.path(), &image(Arch::X86_64, 1), &place.path().join("b")).expect_err("refused");
+        export(&one(&tree), &image(Arch::X86_64, 1), &place.path().join("b")).expect_err("refused");
     }
-    directory(tree.path(), 0, &place.path().join("c")).expect_err("refused");
+    directory(tree.path(), PackTimes::All(0), &place.path().join("c")).expect_err("refused");
     assert_eq!(names(place.path()), ["a"]);
     assert_eq!(fs::read_to_string(place.path().join("a")).expect("file"), "old");
 }
@@ -141,13 +155,13 @@ fn a_directory_is_a_copy_with_its_links() {
     let (tree, place) = (tree(), temporary());
     let copy = place.path().join("copy");
     fs::create_dir(&copy).expect("an empty directory may be there");
-    let artifact = directory(tree.path(), 77, &copy).expect("exported");
+    let artifact = directory(tree.path(), PackTimes::All(77), &copy).expect("exported");
     assert_eq!(artifact.digest, tree_digest(tree.path()).expect("digest"));
     assert_eq!(artifact.size, 3 << 20);
     let program = fs::metadata(copy.join("opt/python/bin/python3.11")).expect("file");
     let same = fs::metadata(copy.join("opt/python/bin/same")).expect("file");
     assert_eq!((program.ino(), program.mode() & 0o777, program.mtime()), (same.ino(), 0o755, 77));
-    let error = directory(tree.path(), 77, &copy).expect_err("not empty");
+    let error = directory(tree.path(), PackTimes::All(77), &copy).expect_err("not empty");
     assert!(matches!(error, ExportError::Occupied { .. }));
     assert_eq!(names(place.path()), ["copy"]);
 }
@@ -157,7 +171,7 @@ fn an_oci_layout_says_what_it_is_and_its_digests_hold() {
     let (tree, place) = (tree(), temporary());
     for (arch, name) in [(Arch::X86_64, "amd64"), (Arch::X86, "386")] {
         let layout = place.path().join(name);
-        let artifact = oci_layout(tree.path(), &image(arch, 2), &layout).expect("exported");
+        let artifact = oci_layout(&one(&tree), &image(arch, 2), &layout).expect("exported");
         let (config, layer) = validate(&layout);
         assert_eq!((&config["architecture"], &config["os"]), (&name.into(), &"linux".into()));
         assert_eq!(config["created"], "2026-01-01T00:00:00Z");
@@ -183,7 +197,7 @@ fn images_have_the_same_bytes_every_time() {
         let digests: Vec<Digest> = (1..6)
             .map(|count| {
                 let path = place.path().join(count.to_string());
-                let digest = export(tree.path(), &image(Arch::X86_64, count), &path).expect("exported").digest;
+                let digest = export(&one(&tree), &image(Arch::X86_64, count), &path).expect("exported").digest;
                 dockless::store::remove_tree(&path).expect("removed");
                 digest
             })
@@ -197,7 +211,7 @@ fn an_oci_archive_is_a_layout_in_a_tar() {
     let (tree, place) = (tree(), temporary());
     let mut options = image(Arch::X86_64, 2);
     options.compression = Compression::Zstd { level: 3 };
-    let artifact = oci_archive(tree.path(), &options, &place.path().join("python.oci.tar")).expect("exported");
+    let artifact = oci_archive(&one(&tree), &options, &place.path().join("python.oci.tar")).expect("exported");
     let bytes = fs::read(&artifact.path).expect("archive");
     assert_eq!(Digest::of(&bytes), artifact.digest);
     let layout = unpacked(&bytes);
@@ -210,7 +224,7 @@ fn an_oci_archive_is_a_layout_in_a_tar() {
 fn a_docker_archive_names_its_config_layers_and_tags() {
     let (tree, place) = (tree(), temporary());
     let artifact =
-        docker_archive(tree.path(), &image(Arch::X86, 2), &place.path().join("python.tar")).expect("exported");
+        docker_archive(&one(&tree), &image(Arch::X86, 2), &place.path().join("python.tar")).expect("exported");
     let root = unpacked(&fs::read(artifact.path).expect("archive"));
     let manifest = json(&root.path().join("manifest.json"));
     assert_eq!(manifest[0]["RepoTags"][0], "python:3.11");
@@ -230,10 +244,10 @@ fn what_cannot_be_a_name_is_refused() {
     let mut options = image(Arch::X86_64, 1);
     options.name = Some("Python:3.11".to_owned());
     for export in [oci_archive, docker_archive, oci_layout] {
-        let error = export(tree.path(), &options, &place.path().join("x")).expect_err("refused");
+        let error = export(&one(&tree), &options, &place.path().join("x")).expect_err("refused");
         assert!(matches!(error, ExportError::ImageName { .. }), "{error}");
     }
-    let error = oci_layout(tree.path(), &image(Arch::X86_64, 1), Path::new("/")).expect_err("refused");
+    let error = oci_layout(&one(&tree), &image(Arch::X86_64, 1), Path::new("/")).expect_err("refused");
     assert!(matches!(error, ExportError::Destination { .. }), "{error}");
     assert!(names(place.path()).is_empty());
 }
@@ -245,7 +259,7 @@ fn images_for_other_tools() {
     std::io::stdin().read_line(&mut line).expect("path");
     let place = Path::new(line.trim_end());
     let tree = tree();
-    oci_layout(tree.path(), &image(Arch::X86_64, 2), &place.join("layout")).expect("exported");
-    oci_archive(tree.path(), &image(Arch::X86, 2), &place.join("oci.tar")).expect("exported");
-    docker_archive(tree.path(), &image(Arch::X86_64, 2), &place.join("docker.tar")).expect("exported");
+    oci_layout(&one(&tree), &image(Arch::X86_64, 2), &place.join("layout")).expect("exported");
+    oci_archive(&one(&tree), &image(Arch::X86, 2), &place.join("oci.tar")).expect("exported");
+    docker_archive(&one(&tree), &image(Arch::X86_64, 2), &place.join("docker.tar")).expect("exported");
 }

@@ -42,7 +42,7 @@ fn foreign(script: &str) -> Option<Cell> {
 
 /// A foreign step by `user`; `None`, said aloud, where this test has one id only.
 fn by(user: &str, script: &str) -> Option<Cell> {
-    let cell = foreign(script)?.with(|step| step.user = user.to_owned());
+    let cell = foreign(script)?.with(|step| user.clone_into(&mut step.user));
     if !rustix::process::geteuid().is_root() {
         skip("subuid", "this process has one id only");
         return None;
@@ -301,6 +301,7 @@ fn parts_of_layers_and_overlays_are_shown_and_written_like_the_whole() {
     });
     assert_eq!(cell.output(), "one\nlow\nRead-only");
     assert_eq!(fs::read_to_string(dir.join("up/sub/new")).expect("written"), "new\n");
+    assert_eq!(cell.output(), "one\nlow\nRead-only", "what was mounted once can be mounted again");
     dockless::store::remove_tree(&dir.join("wk")).expect("removed");
 }
 
@@ -335,6 +336,13 @@ fn a_tmpfs_looks_like_what_it_covers_and_has_its_size() {
         }
     });
     assert_eq!(cell.output(), "1770\n1777\n755\n32768\n1024\nruns");
+}
+
+#[test]
+fn a_step_may_bring_a_dev_of_its_own() {
+    let Some(cell) = foreign("ls /dev; cat; echo end") else { return };
+    let dev = StepMount::new("/dev", Mount::Tmpfs { size: None });
+    assert_eq!(cell.with(|step| step.mounts.push(dev)).output(), "end");
 }
 
 #[test]

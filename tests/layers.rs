@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use dockless::layer::{
-    Compression, Compressor, Hashed, Limits, Owner, PackOptions, UnpackOptions, decompress, pack, tree_digest, unpack,
+    Compression, Compressor, Hashed, Limits, Owner, PackOptions, PackTimes, UnpackOptions, decompress, pack,
+    tree_digest, unpack,
 };
 use dockless::oci::{DiffId, Digest};
 use proptest::prelude::*;
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use crate::support::skip;
 
 fn options() -> PackOptions {
-    PackOptions { epoch: 1_700_000_000, owner: Owner::Keep, prefix: PathBuf::new() }
+    PackOptions { times: PackTimes::All(1_700_000_000), overlay: false, owner: Owner::Keep, prefix: PathBuf::new() }
 }
 
 fn packed(tree: &Path) -> Vec<u8> {
@@ -144,7 +145,12 @@ fn a_prefix_becomes_directories_of_root() {
     fs::create_dir(tree.path().join("lib")).expect("directory");
     fs::write(tree.path().join("lib/f"), "x").expect("file");
     fs::hard_link(tree.path().join("lib/f"), tree.path().join("lib/g")).expect("hard link");
-    let options = PackOptions { epoch: 7, owner: Owner::Root, prefix: PathBuf::from("/opt/python") };
+    let options = PackOptions {
+        times: PackTimes::All(7),
+        overlay: false,
+        owner: Owner::Root,
+        prefix: PathBuf::from("/opt/python"),
+    };
     let mut tar = Vec::new();
     assert_eq!(pack(tree.path(), &options, &mut tar).expect("packed").entries, 5);
     let mut archive = tar::Archive::new(tar.as_slice());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use dockless::layer::{layer_digest, tree_digest};
 use dockless::oci::Digest;
 use dockless::sandbox::{Mount, StepMount};
-use dockless::snapshot::{Active, Snapshot, SnapshotError, Snapshots, Times};
+use dockless::snapshot::{Active, PackedLayer, Snapshot, SnapshotError, Snapshots, Times};
 use dockless::store::Store;
 use dockless::sys;
 use rustix::thread::CapabilitySet;
@@ -237,7 +237,8 @@ fn trees_of_other_owners_and_closed_directories_can_be_removed() {
 #[test]
 fn layers_become_one_tree_or_none() {
     let room = room();
-    let layer = |files: &[(&str, &str)]| -> Digest {
+    let packed = |digest: Digest| PackedLayer { digest, size: 0, diff_id: digest, media_type: String::new() };
+    let layer = |files: &[(&str, &str)]| -> PackedLayer {
         let mut writer = room.store.writer().expect("a writer");
         let mut archive = tar::Builder::new(&mut writer);
         for (path, content) in files {
@@ -247,7 +248,7 @@ fn layers_become_one_tree_or_none() {
             archive.append_data(&mut header, path, content.as_bytes()).expect("packed");
         }
         archive.into_inner().expect("finished");
-        writer.commit().expect("stored").digest
+        packed(writer.commit().expect("stored").digest)
     };
     let layers = [layer(&[("etc/a", "lower"), ("etc/gone", "g")]), layer(&[("etc/a", "upper"), ("etc/.wh.gone", "")])];
     let id = Digest::of(b"image");
@@ -256,8 +257,8 @@ fn layers_become_one_tree_or_none() {
     assert_eq!(read(&snapshot, "etc/a"), "upper");
     assert_eq!(fs::read_dir(snapshot.path().join("etc")).expect("read").count(), 1);
     assert_eq!(room.snapshots.get(&id.hex()).expect("looked up"), Some(snapshot));
-    let missing = Digest::of(b"no such layer");
-    room.snapshots.import(&Digest::of(b"other"), &[layers[0], missing]).expect_err("not in the store");
+    let missing = packed(Digest::of(b"no such layer"));
+    room.snapshots.import(&Digest::of(b"other"), &[layers[0].clone(), missing]).expect_err("not in the store");
     assert_eq!((room.snapshots.list().expect("listed").len(), room.unfinished().len()), (1, 0));
 }
 

@@ -180,15 +180,34 @@ pub(crate) enum GraphFormat {
 #[derive(Debug, Args)]
 pub(crate) struct Solve {
     /// Directory for `local://NAME`; may be repeated
-    #[arg(long, value_name = "NAME=DIR", value_parser = local)]
+    #[arg(long, value_name = "NAME=DIR", value_parser = named_path)]
     pub(crate) local: Vec<(String, PathBuf)>,
-    /// Where the result goes: type=tar|dir|oci|oci-archive|docker-archive,dest=PATH
+    /// OCI image layout for `oci-layout://NAME`; may be repeated
+    #[arg(long, value_name = "NAME=DIR", value_parser = named_path)]
+    pub(crate) oci_layout: Vec<(String, PathBuf)>,
+    /// Secret that steps may ask for: id=ID,src=FILE or id=ID,env=VARIABLE; may be repeated
+    #[arg(long, value_name = "id=ID,src=FILE|env=VAR")]
+    pub(crate) secret: Vec<crate::cli::grant::SecretArg>,
+    /// Agent that steps may ask: ID (the one of SSH_AUTH_SOCK) or ID=SOCKET; may be repeated
+    #[arg(long, value_name = "ID[=SOCKET]")]
+    pub(crate) ssh: Vec<crate::cli::grant::AgentArg>,
+    /// What the definition may ask for beyond its steps: network.host, security.insecure
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub(crate) allow: Vec<crate::llb::Entitlement>,
+    /// Policy that allows, denies or replaces sources, as BuildKit reads them; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_policy: Vec<PathBuf>,
+    /// Config of the image that is exported, as front ends make it (`image-spec config.md`)
+    #[arg(long, value_name = "FILE", requires = "output")]
+    pub(crate) image_config: Option<PathBuf>,
+    /// Where the result goes: type=tar|dir|oci|oci-archive|docker-archive,dest=PATH [default: print its directory, or
+    /// its digest where it lies in layers]
     #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
     pub(crate) output: Option<crate::cli::output::Output>,
 }
 
 /// Parses `NAME=DIR`.
-fn local(text: &str) -> Result<(String, PathBuf), String> {
+fn named_path(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, directory)) if !name.is_empty() && !directory.is_empty() => Ok((name.to_owned(), directory.into())),
         _ => Err("write NAME=DIR".to_owned()),

@@ -3,29 +3,29 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
 use super::failure::Failure;
-use super::output::{Output, OutputType};
+use super::output::Output;
 use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
+use super::solve::solve;
 use super::{doctor, proof, report, signals};
 use crate::build::{self, BuildError, Corridor};
-use crate::engine::Engine as _;
-use crate::export::{self, ImageOptions, TarballOptions};
-use crate::layer::{Compression, Owner};
+use crate::export::{ImageLayer, ImageOptions};
+use crate::layer::{Compression, Owner, PackTimes};
 use crate::llb;
 use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
 use crate::recipe::Request;
 use crate::release::{self, Variant};
 use crate::sandbox::{self, Cancel};
-use crate::solver::{Inputs, SolveError};
+use crate::solver::SolveError;
 use crate::source;
 
 /// Runs the command line of this process.
@@ -131,21 +131,11 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes what a recipe made: owned by root, one time, one layer.
 fn write(output: &Output, tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> Result<(), Failure> {
-    let dest = &output.dest;
-    let image = || image(tree, arch, epoch, jobs);
-    match output.kind {
-        OutputType::Tar => {
-            let gzip = dest.extension().is_some_and(|ending| ending == "gz" || ending == "tgz");
-            let compression = if gzip { Compression::Gzip { level: 9 } } else { Compression::None };
-            export::tarball(tree, &TarballOptions { epoch, prefix: PathBuf::new(), compression, jobs }, dest)?
-        }
-        OutputType::Dir => export::directory(tree, epoch, dest)?,
-        OutputType::Oci => export::oci_layout(tree, &image(), dest)?,
-        OutputType::OciArchive => export::oci_archive(tree, &image(), dest)?,
-        OutputType::DockerArchive => export::docker_archive(tree, &image(), dest)?,
-    };
-    Ok(())
+    let layers = [ImageLayer::Tree { path: tree.to_owned(), overlay: false }];
+    let image = image(tree, arch, epoch, jobs);
+    output.write(tree, &layers, &image)
 }
 
 /// An image that starts Python, where the tree is one.
@@ -159,6 +149,7 @@ fn image(tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> ImageOption
     ImageOptions {
         arch,
         epoch,
+        times: PackTimes::All(epoch),
         owner: Owner::Root,
         name: None,
         entrypoint,
@@ -167,6 +158,7 @@ fn image(tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> ImageOption
         working_directory: String::new(),
         labels: BTreeMap::new(),
         created_by: "dockless".to_owned(),
+        config: None,
         compression: Compression::Gzip { level: 6 },
         jobs,
     }
@@ -235,7 +227,7 @@ fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure>
 }
 
 /// Reads a definition from a file, or from standard input when that is called `-`.
-fn definition(path: &Path) -> Result<llb::Graph, Failure> {
+pub(super) fn definition(path: &Path) -> Result<llb::Graph, Failure> {
     let name = if path == Path::new("-") { Path::new("standard input") } else { path };
     let failed = |source| Failure::Io { action: "read", path: name.to_owned(), source };
     let mut bytes = Vec::new();
@@ -249,25 +241,6 @@ fn definition(path: &Path) -> Result<llb::Graph, Failure> {
     read.map_err(failed)?;
     let graph = llb::Graph::from_bytes(&bytes).map_err(SolveError::from).map_err(BuildError::from)?;
     Ok(graph)
-}
-
-fn solve(session: &Session<'_>, args: &args::Solve, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
-    let graph = definition(Path::new("-"))?;
-    let engine = session.engine(inside)?;
-    let directories = args
-        .local
-        .iter()
-        .map(|(name, path)| (name.clone(), crate::solver::Directory { path: path.clone(), normal: false }));
-    let inputs = Inputs { directories: directories.collect(), ..Inputs::default() };
-    let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
-    if let Some(output) = &args.output {
-        let epoch = session.global.epoch.unwrap_or(0);
-        let tree = engine.snapshots.read(&solved.snapshot)?;
-        write(output, tree.path(), Arch::X86_64, epoch, session.jobs())?;
-        return view.suspend(|| println(&output.dest.display().to_string())).map(|()| ExitCode::SUCCESS);
-    }
-    let place = solved.snapshot.directory().map(|path| path.display().to_string());
-    view.suspend(|| println(&place.unwrap_or_else(|| solved.content.to_string()))).map(|()| ExitCode::SUCCESS)
 }
 
 fn lock(session: &Session<'_>, args: &args::Lock, view: &View) -> Result<ExitCode, Failure> {
@@ -333,7 +306,7 @@ fn doctor(session: &Session<'_>, format: DoctorFormat) -> Result<ExitCode, Failu
 }
 
 /// Writes a line of the result.
-fn println(line: &str) -> Result<(), Failure> {
+pub(super) fn println(line: &str) -> Result<(), Failure> {
     print(format!("{line}\n").as_bytes())
 }
 

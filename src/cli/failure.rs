@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::report::{Exit, Report, SourcePicture};
 use crate::build::BuildError;
 use crate::export::ExportError;
+use crate::policy::PolicyError;
 use crate::recipe::RecipeError;
 use crate::release::{ProofError, ReleaseError};
 use crate::sandbox::{Fault, Outcome, SandboxError};
@@ -18,6 +19,8 @@ use crate::store::StoreError;
 pub(super) enum Failure {
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -92,6 +95,7 @@ impl Failure {
     fn kind(&self) -> (Exit, Option<String>) {
         match self {
             Self::Build(error) => build(error),
+            Self::Policy(_) => (Exit::Input, None),
             Self::Store(error) | Self::Release(ReleaseError::Store(error)) => store(error),
             Self::Snapshot(error) => snapshot(error),
             Self::Proof(ProofError::Sandbox(error)) | Self::Sandbox(error) => sandbox(error),
@@ -132,7 +136,10 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         SolveError::Cancelled => {
             (Exit::Interrupted, Some("run the same command again: finished steps are kept".to_owned()))
         }
-        SolveError::Graph(_) | SolveError::Unsupported { .. } | SolveError::MissingInput { .. } => (Exit::Input, None),
+        SolveError::Refused(_)
+        | SolveError::Graph(_)
+        | SolveError::Unsupported { .. }
+        | SolveError::MissingInput { .. } => (Exit::Input, None),
         SolveError::Sandbox { source, .. } => sandbox(source),
         SolveError::Source { source: error, .. } => source(error),
         SolveError::Snapshot { source, .. } => snapshot(source),

@@ -7,12 +7,14 @@ mod args;
 mod command;
 pub mod doctor;
 mod failure;
+mod grant;
 mod output;
 pub mod progress;
 mod proof;
 pub mod report;
 mod session;
 mod signals;
+mod solve;
 pub mod table;
 
 pub use command::main;

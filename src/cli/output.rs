@@ -1,7 +1,11 @@
 //! `-o type=tar,dest=PATH`, as BuildKit's clients write it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use super::failure::Failure;
+use crate::export::{self, ImageLayer, ImageOptions, TarballOptions};
+use crate::layer::Compression;
 
 /// What a result becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,30 @@ impl FromStr for Output {
         let kind = kind.ok_or("type= is missing; write type=tar,dest=PATH")?;
         let dest = dest.ok_or("dest= is missing; write type=tar,dest=PATH")?;
         Ok(Self { kind, dest })
+    }
+}
+
+impl Output {
+    /// Writes `tree`, which `layers` lie in, as `image` describes it.
+    pub(super) fn write(&self, tree: &Path, layers: &[ImageLayer], image: &ImageOptions) -> Result<(), Failure> {
+        let dest = &self.dest;
+        match self.kind {
+            OutputType::Tar => {
+                let gzip = dest.extension().is_some_and(|ending| ending == "gz" || ending == "tgz");
+                let compression = if gzip { Compression::Gzip { level: 9 } } else { Compression::None };
+                let (times, owner, jobs) = (image.times, image.owner, image.jobs);
+                export::tarball(
+                    tree,
+                    &TarballOptions { times, owner, prefix: PathBuf::new(), compression, jobs },
+                    dest,
+                )?
+            }
+            OutputType::Dir => export::directory(tree, image.times, dest)?,
+            OutputType::Oci => export::oci_layout(layers, image, dest)?,
+            OutputType::OciArchive => export::oci_archive(layers, image, dest)?,
+            OutputType::DockerArchive => export::docker_archive(layers, image, dest)?,
+        };
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::progress::{Mode, Style, View};
 use crate::build::Project;
 use crate::engine::Embedded;
+use crate::llb::Executor;
 use crate::recipe::Profile;
 use crate::sandbox::Cancel;
 use crate::snapshot::Snapshots;
@@ -105,7 +106,8 @@ impl Session<'_> {
             Jobs::new(self.jobs()).map_err(crate::solver::SolveError::from).map_err(crate::build::BuildError::from)?;
         let asked = cancel.clone();
         let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
-        Ok(Embedded { store, snapshots, origins, jobs, cancel, ignore_cache: self.global.no_cache })
+        let executor = Executor::embedded();
+        Ok(Embedded { store, snapshots, origins, jobs, executor, cancel, ignore_cache: self.global.no_cache })
     }
 
     /// Returns the profile.

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::llb::Graph;
+use crate::llb::{Executor, Graph};
 use crate::progress::Progress;
 use crate::sandbox::Cancel;
 use crate::snapshot::Snapshots;
@@ -30,6 +30,8 @@ pub struct Embedded {
     pub origins: Origins,
     /// The budget of all steps of all graphs solved by this engine.
     pub jobs: Jobs,
+    /// What graphs may ask for.
+    pub executor: Executor,
     /// Stops everything.
     pub cancel: Cancel,
     /// Do not look results up.
@@ -44,6 +46,7 @@ impl Engine for Embedded {
             inputs,
             origins: &self.origins,
             jobs: &self.jobs,
+            executor: &self.executor,
             cancel: &self.cancel,
             ignore_cache: self.ignore_cache,
         };

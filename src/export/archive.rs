@@ -10,10 +10,10 @@ use tempfile::NamedTempFile;
 use super::artifact::{Artifact, ArtifactKind, Draft, draft_directory, publish_directory, scratch};
 use super::error::ExportError;
 use super::image::{ImageOptions, checked_name, descriptor, json};
-use super::layout::{Layout, finish, write_layer, write_synced};
+use super::layout::{ImageLayer, Layout, finish, write_layer, write_synced};
 use super::tarball::pack_buffered;
-use crate::layer::{Compression, Owner, PackOptions};
-use crate::oci::Digest;
+use crate::layer::{Compression, Owner, PackOptions, PackTimes};
+use crate::oci::{DiffId, Digest};
 
 /// The annotation that names an image in an index (`image-spec annotations.md#pre-defined-annotation-keys`).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -22,9 +22,9 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 ///
 /// # Errors
 /// `Occupied`, `Pack`, `Io`, `Destination`, `Epoch`, `ImageName`.
-pub fn oci_layout(tree: &Path, options: &ImageOptions, destination: &Path) -> Result<Artifact, ExportError> {
+pub fn oci_layout(layers: &[ImageLayer], options: &ImageOptions, destination: &Path) -> Result<Artifact, ExportError> {
     let draft = draft_directory(destination)?;
-    let (digest, size) = write_image(tree, options, draft.path())?;
+    let (digest, size) = write_image(layers, options, draft.path())?;
     publish_directory(draft, destination)?;
     Ok(Artifact { path: destination.to_owned(), kind: ArtifactKind::OciLayout, digest, size })
 }
@@ -33,34 +33,43 @@ pub fn oci_layout(tree: &Path, options: &ImageOptions, destination: &Path) -> Re
 ///
 /// # Errors
 /// `Pack`, `Io`, `Destination`, `Epoch`, `ImageName`.
-pub fn oci_archive(tree: &Path, options: &ImageOptions, destination: &Path) -> Result<Artifact, ExportError> {
+pub fn oci_archive(layers: &[ImageLayer], options: &ImageOptions, destination: &Path) -> Result<Artifact, ExportError> {
     let mut archive = Draft::new(destination)?;
     let draft = scratch(destination)?;
-    write_image(tree, options, draft.path())?;
+    write_image(layers, options, draft.path())?;
     pack_buffered(draft.path(), &plain(options), &mut archive)?;
     archive.publish(ArtifactKind::OciArchive)
 }
 
-/// Writes the archive that `docker load` reads, with its layer uncompressed.
+/// Writes the archive that `docker load` reads, with its layers uncompressed.
 ///
 /// # Errors
 /// `Pack`, `Io`, `Destination`, `Epoch`, `ImageName`.
-pub fn docker_archive(tree: &Path, options: &ImageOptions, destination: &Path) -> Result<Artifact, ExportError> {
+pub fn docker_archive(
+    layers: &[ImageLayer],
+    options: &ImageOptions,
+    destination: &Path,
+) -> Result<Artifact, ExportError> {
     let mut archive = Draft::new(destination)?;
     let draft = scratch(destination)?;
-    let file = NamedTempFile::new_in(draft.path()).map_err(ExportError::io("create a file in", draft.path()))?;
-    let layer = write_layer(tree, options, Compression::None, file.as_file())?;
-    let directory = draft.path().join(layer.digest.hex());
-    fs::create_dir(&directory).map_err(ExportError::io("create", &directory))?;
-    finish(file, &directory.join("layer.tar"))?;
-    let config = options.config(layer.diff_id)?;
+    let mut diff_ids = Vec::new();
+    for layer in layers {
+        let file = NamedTempFile::new_in(draft.path()).map_err(ExportError::io("create a file in", draft.path()))?;
+        let packed = write_layer(layer, options, Compression::None, file.as_file())?;
+        let directory = draft.path().join(packed.digest.hex());
+        // Two layers may be the same.
+        fs::create_dir_all(&directory).map_err(ExportError::io("create", &directory))?;
+        finish(file, &directory.join("layer.tar"))?;
+        diff_ids.push(packed.diff_id);
+    }
+    let config = options.config(&diff_ids)?;
     let config_name = format!("{}.json", Digest::of(&config).hex());
     write_synced(&draft.path().join(&config_name), &config)?;
     let tags: Vec<String> = options.name.iter().map(|name| checked_name(name)).collect::<Result<_, _>>()?;
     let manifest = json!([{
         "Config": config_name,
         "RepoTags": tags,
-        "Layers": [format!("{}/layer.tar", layer.digest.hex())],
+        "Layers": diff_ids.iter().map(|diff_id| format!("{}/layer.tar", diff_id.0.hex())).collect::<Vec<_>>(),
     }]);
     write_synced(&draft.path().join("manifest.json"), manifest.to_string().as_bytes())?;
     pack_buffered(draft.path(), &plain(options), &mut archive)?;
@@ -68,20 +77,23 @@ pub fn docker_archive(tree: &Path, options: &ImageOptions, destination: &Path) -
 }
 
 fn plain(options: &ImageOptions) -> PackOptions {
-    PackOptions { epoch: options.epoch, owner: Owner::Root, prefix: PathBuf::new() }
+    let times = PackTimes::All(options.epoch);
+    PackOptions { times, overlay: false, owner: Owner::Root, prefix: PathBuf::new() }
 }
 
-/// Writes layer, config, manifest and index; returns the manifest's digest and the size of all blobs.
-fn write_image(tree: &Path, options: &ImageOptions, root: &Path) -> Result<(Digest, u64), ExportError> {
+/// Writes layers, config, manifest and index; returns the manifest's digest and the size of all blobs.
+fn write_image(layers: &[ImageLayer], options: &ImageOptions, root: &Path) -> Result<(Digest, u64), ExportError> {
     let layout = Layout::new(root)?;
-    let layer = layout.layer(tree, options)?;
-    let config = options.config(layer.diff_id)?;
+    let packed: Result<Vec<_>, _> = layers.iter().map(|layer| layout.layer(layer, options)).collect();
+    let packed = packed?;
+    let diff_ids: Vec<DiffId> = packed.iter().map(|layer| layer.diff_id).collect();
+    let config = options.config(&diff_ids)?;
     let config_digest = layout.blob(&config)?;
     let manifest = ImageManifestBuilder::default()
         .schema_version(2_u32)
         .media_type(MediaType::ImageManifest)
         .config(descriptor(MediaType::ImageConfig.as_ref(), &config_digest, config.len() as u64))
-        .layers([descriptor(options.compression.media_type(), &layer.digest, layer.size)])
+        .layers(packed.iter().map(|layer| descriptor(&layer.media_type, &layer.digest, layer.size)).collect::<Vec<_>>())
         .build()
         .expect("all required fields are given");
     let manifest = json(&manifest);
@@ -99,5 +111,6 @@ fn write_image(tree: &Path, options: &ImageOptions, root: &Path) -> Result<(Dige
         .build()
         .expect("all required fields are given");
     layout.file("index.json", &json(&index))?;
-    Ok((manifest_digest, layer.size + config.len() as u64 + manifest.len() as u64))
+    let size: u64 = packed.iter().map(|layer| layer.size).sum();
+    Ok((manifest_digest, size + config.len() as u64 + manifest.len() as u64))
 }

@@ -5,18 +5,21 @@ use std::num::NonZeroUsize;
 
 use oci_spec::image::{ConfigBuilder, Descriptor, HistoryBuilder, ImageConfigurationBuilder, MediaType, RootFsBuilder};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::error::ExportError;
-use crate::layer::{Compression, Owner};
+use crate::layer::{Compression, Owner, PackTimes};
 use crate::oci::{Arch, DiffId, Digest};
 
-/// What an image says about itself, and how its layer is packed.
+/// What an image says about itself, and how its layers are packed.
 #[derive(Debug, Clone)]
 pub struct ImageOptions {
     /// For which machines.
     pub arch: Arch,
-    /// Time of the image and of every file, seconds since 1970.
+    /// Time of the image, seconds since 1970.
     pub epoch: u64,
+    /// Times of the files.
+    pub times: PackTimes,
     /// Whose the files of the layer are.
     pub owner: Owner,
     /// Name with tag, such as `python:3.11`.
@@ -31,18 +34,24 @@ pub struct ImageOptions {
     pub working_directory: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// How the layer came to be, for `docker history`.
+    /// How the layers came to be, for `docker history`.
     pub created_by: String,
-    /// How the layer is compressed. A docker archive holds it uncompressed.
+    /// A config that a front end has made (`image-spec config.md`), instead of the fields above; its layers and history
+    /// are completed.
+    pub config: Option<serde_json::Map<String, Value>>,
+    /// How new layers are compressed. A docker archive holds all of them uncompressed.
     pub compression: Compression,
     /// Threads that compress; the bytes do not depend on it.
     pub jobs: NonZeroUsize,
 }
 
 impl ImageOptions {
-    /// Returns the config (`image-spec config.md`) of an image with one layer.
-    pub(super) fn config(&self, layer: DiffId) -> Result<Vec<u8>, ExportError> {
+    /// Returns the config (`image-spec config.md`) of an image with these layers.
+    pub(super) fn config(&self, layers: &[DiffId]) -> Result<Vec<u8>, ExportError> {
         let created = created(self.epoch)?;
+        if let Some(config) = &self.config {
+            return Ok(self.complete(config.clone(), layers, &created));
+        }
         let mut config = ConfigBuilder::default();
         if !self.entrypoint.is_empty() {
             config = config.entrypoint(self.entrypoint.clone());
@@ -60,23 +69,57 @@ impl ImageOptions {
         if !self.labels.is_empty() {
             config.set_labels(Some(self.labels.clone().into_iter().collect()));
         }
-        let history = HistoryBuilder::default().created(created.clone()).created_by(self.created_by.clone());
+        let history = || {
+            let history = HistoryBuilder::default().created(created.clone()).created_by(self.created_by.clone());
+            history.build().expect("every field has a default")
+        };
+        let histories: Vec<_> = layers.iter().map(|_| history()).collect();
         let image = ImageConfigurationBuilder::default()
-            .created(created)
+            .created(created.clone())
             .architecture(self.arch.oci())
             .os("linux")
             .config(config)
             .rootfs(
                 RootFsBuilder::default()
                     .typ("layers")
-                    .diff_ids([layer.0.to_string()])
+                    .diff_ids(layers.iter().map(|layer| layer.0.to_string()).collect::<Vec<_>>())
                     .build()
                     .expect("both fields are given"),
             )
-            .history([history.build().expect("every field has a default")])
+            .history(histories)
             .build()
             .expect("all required fields are given");
         Ok(json(&image))
+    }
+
+    /// Completes the config of a front end: which layers there are, and a history that has one entry for each, with the
+    /// times that are missing (BuildKit `exporter/containerimage/writer.go`).
+    fn complete(&self, mut config: serde_json::Map<String, Value>, layers: &[DiffId], created: &str) -> Vec<u8> {
+        let diff_ids: Vec<String> = layers.iter().map(|layer| layer.0.to_string()).collect();
+        config.insert("rootfs".to_owned(), serde_json::json!({ "type": "layers", "diff_ids": diff_ids }));
+        config.insert("created".to_owned(), created.into());
+        config.entry("os").or_insert_with(|| "linux".into());
+        config.entry("architecture").or_insert_with(|| self.arch.oci().into());
+        let mut history = match config.remove("history") {
+            Some(Value::Array(history)) => history,
+            _ => Vec::new(),
+        };
+        history.retain(Value::is_object);
+        let mut left = layers.len();
+        for entry in history.iter_mut().filter_map(Value::as_object_mut) {
+            if entry.get("empty_layer") != Some(&Value::Bool(true)) {
+                if left == 0 {
+                    entry.insert("empty_layer".to_owned(), true.into());
+                } else {
+                    left -= 1;
+                }
+            }
+            entry.entry("created").or_insert_with(|| created.into());
+        }
+        let new = || serde_json::json!({ "created": created, "created_by": self.created_by });
+        history.extend(std::iter::repeat_with(new).take(left));
+        config.insert("history".to_owned(), history.into());
+        Value::Object(config).to_string().into_bytes()
     }
 }
 

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use super::error::ExportError;
 use super::image::ImageOptions;
 use super::tarball::pack_buffered;
-use crate::layer::{Compression, Compressor, Hashed, PackOptions};
+use crate::layer::{Compression, Compressor, Hashed, Limits, PackOptions, decompress};
 use crate::oci::{DiffId, Digest, Hasher};
 
 /// A directory of blobs in the making.
@@ -20,12 +20,36 @@ pub(super) struct Layout {
     blobs: PathBuf,
 }
 
-/// A packed layer that is one of the blobs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LayerBlob {
-    pub(super) digest: Digest,
-    pub(super) size: u64,
-    pub(super) diff_id: DiffId,
+/// A packed layer (`image-spec layer.md`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerBlob {
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
+    /// Digest of the uncompressed archive.
+    pub diff_id: DiffId,
+    /// How it is compressed.
+    pub media_type: String,
+}
+
+/// One layer of an image to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageLayer {
+    /// A directory.
+    Tree {
+        /// Where it is.
+        path: PathBuf,
+        /// It is an upper directory of overlayfs, whose marks become whiteouts.
+        overlay: bool,
+    },
+    /// A layer that is packed already.
+    Blob {
+        /// Where its bytes are.
+        path: PathBuf,
+        /// What they are.
+        blob: LayerBlob,
+    },
 }
 
 impl Layout {
@@ -49,34 +73,53 @@ impl Layout {
         Ok(digest)
     }
 
-    /// Packs `tree` and adds it as a layer.
-    pub(super) fn layer(&self, tree: &Path, options: &ImageOptions) -> Result<LayerBlob, ExportError> {
+    /// Adds a layer, packing it where it is not a blob already.
+    pub(super) fn layer(&self, layer: &ImageLayer, options: &ImageOptions) -> Result<LayerBlob, ExportError> {
+        if let ImageLayer::Blob { path, blob } = layer {
+            let to = self.blobs.join(blob.digest.hex());
+            if !to.exists() {
+                reflink_copy::reflink_or_copy(path, &to).map_err(ExportError::io("copy", path))?;
+            }
+            return Ok(blob.clone());
+        }
         let file = NamedTempFile::new_in(&self.root).map_err(ExportError::io("create a file in", &self.root))?;
-        let packed = write_layer(tree, options, options.compression, file.as_file())?;
+        let packed = write_layer(layer, options, options.compression, file.as_file())?;
         let path = self.blobs.join(packed.digest.hex());
         finish(file, &path)?;
         Ok(packed)
     }
 }
 
-/// Packs `tree` into an open file.
+/// Packs a layer into an open file, or copies the archive that it is already.
 pub(super) fn write_layer(
-    tree: &Path,
+    layer: &ImageLayer,
     options: &ImageOptions,
     compression: Compression,
     file: &File,
 ) -> Result<LayerBlob, ExportError> {
-    let failed = |source| ExportError::Io { action: "write the layer of", path: tree.to_owned(), source };
+    let (ImageLayer::Tree { path: tree, .. } | ImageLayer::Blob { path: tree, .. }) = layer;
+    let failed = |source| ExportError::Io { action: "write the layer of", path: tree.clone(), source };
     let blob = Counted { out: BufWriter::with_capacity(256 << 10, file), hasher: Hasher::default() };
     let compressor = Compressor::new(blob, compression, options.jobs).map_err(failed)?;
     let mut hashed = Hashed::new(compressor);
-    let how = PackOptions { epoch: options.epoch, owner: options.owner, prefix: PathBuf::new() };
-    pack_buffered(tree, &how, &mut hashed)?;
+    match layer {
+        ImageLayer::Tree { path, overlay } => {
+            let (times, owner) = (options.times, options.owner);
+            let how = PackOptions { times, overlay: *overlay, owner, prefix: PathBuf::new() };
+            pack_buffered(path, &how, &mut hashed)?;
+        }
+        ImageLayer::Blob { path, .. } => {
+            let packed = File::open(path).map_err(ExportError::io("open", path))?;
+            let mut archive = decompress(packed, &Limits::default()).map_err(failed)?;
+            io::copy(&mut archive, &mut hashed).map_err(failed)?;
+        }
+    }
     let (compressor, diff_id, _) = hashed.finish();
     let mut blob = compressor.finish().map_err(failed)?;
     blob.out.flush().map_err(failed)?;
     let size = blob.hasher.size();
-    Ok(LayerBlob { digest: blob.hasher.finish(), size, diff_id })
+    let media_type = compression.media_type().to_owned();
+    Ok(LayerBlob { digest: blob.hasher.finish(), size, diff_id, media_type })
 }
 
 /// Gives a temporary file its name, readable for all and synced.

@@ -12,7 +12,8 @@
 //! docker_archive   what `docker load` reads: manifest.json, <config>.json, <layer>/layer.tar
 //! ```
 //!
-//! An image has one layer: a release tree has no history worth a second one. Why not ocipkg: it holds whole blobs in
+//! The image of a recipe has one layer, because a release tree has no history worth a second one; a foreign graph's has
+//! those that its tree lies in, and those of its base as they came. Why not ocipkg: it holds whole blobs in
 //! memory, stamps them with the clock, and its archives lack the `oci-layout` file.
 
 mod archive;
@@ -26,4 +27,5 @@ pub use archive::{docker_archive, oci_archive, oci_layout};
 pub use artifact::{Artifact, ArtifactKind};
 pub use error::ExportError;
 pub use image::ImageOptions;
+pub use layout::{ImageLayer, LayerBlob};
 pub use tarball::{TarballOptions, directory, tarball};

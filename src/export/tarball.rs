@@ -7,13 +7,17 @@ use std::thread;
 
 use super::artifact::{Artifact, ArtifactKind, Draft, draft_directory, publish_directory};
 use super::error::ExportError;
-use crate::layer::{Compression, Compressor, LayerError, Owner, PackOptions, UnpackOptions, pack, tree_digest, unpack};
+use crate::layer::{
+    Compression, Compressor, LayerError, Owner, PackOptions, PackTimes, UnpackOptions, pack, tree_digest, unpack,
+};
 
 /// How a tarball is made.
 #[derive(Debug, Clone)]
 pub struct TarballOptions {
-    /// Time of every entry, seconds since 1970.
-    pub epoch: u64,
+    /// Times of the entries.
+    pub times: PackTimes,
+    /// Whose the files are.
+    pub owner: Owner,
     /// Directory that everything goes under; empty for none.
     pub prefix: PathBuf,
     /// How it is compressed.
@@ -22,7 +26,7 @@ pub struct TarballOptions {
     pub jobs: NonZeroUsize,
 }
 
-/// Packs `tree` into one file at `destination`: sorted, owner 0:0, one time. Replaces a file that is there.
+/// Packs `tree` into one file at `destination`, sorted. Replaces a file that is there.
 ///
 /// # Errors
 /// `Pack`, `Io`, `Destination`.
@@ -30,7 +34,8 @@ pub fn tarball(tree: &Path, options: &TarballOptions, destination: &Path) -> Res
     let draft = Draft::new(destination)?;
     let written = |source| ExportError::Io { action: "write", path: destination.to_owned(), source };
     let mut compressor = Compressor::new(draft, options.compression, options.jobs).map_err(written)?;
-    let how = PackOptions { epoch: options.epoch, owner: Owner::Root, prefix: options.prefix.clone() };
+    let TarballOptions { times, owner, .. } = *options;
+    let how = PackOptions { times, overlay: false, owner, prefix: options.prefix.clone() };
     pack_buffered(tree, &how, &mut compressor)?;
     compressor.finish().map_err(written)?.publish(ArtifactKind::Tarball)
 }
@@ -45,15 +50,15 @@ pub(super) fn pack_buffered(tree: &Path, options: &PackOptions, out: impl Write)
 }
 
 /// Copies `tree` to a directory at `destination`, which must be new or empty. Modes, links and attributes stay,
-/// every time becomes `epoch`, and what cannot be given away belongs to whoever exports.
+/// times are as asked for, and what cannot be given away belongs to whoever exports.
 ///
 /// # Errors
 /// `Occupied`, `Copy`, `Io`, `Destination`.
-pub fn directory(tree: &Path, epoch: u64, destination: &Path) -> Result<Artifact, ExportError> {
+pub fn directory(tree: &Path, times: PackTimes, destination: &Path) -> Result<Artifact, ExportError> {
     let draft = draft_directory(destination)?;
     let failed = |source| ExportError::Copy { tree: tree.to_owned(), destination: destination.to_owned(), source };
     let (reader, writer) = io::pipe().map_err(ExportError::io("make a pipe to", destination))?;
-    let how = PackOptions { epoch, owner: Owner::Keep, prefix: PathBuf::new() };
+    let how = PackOptions { times, overlay: false, owner: Owner::Keep, prefix: PathBuf::new() };
     // Through an archive: packing and unpacking already know links, attributes, devices and their limits.
     let size = thread::scope(|scope| {
         let packer = scope.spawn(|| {

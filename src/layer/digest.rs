@@ -12,7 +12,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::error::LayerError;
-use super::walk::{Kind, Node, walk};
+use super::walk::{Kind, Node, is_opaque, walk};
 use crate::oci::{Digest, Hasher};
 
 /// First field of every tree's digest; another number for another set of fields.
@@ -115,12 +115,6 @@ fn digest(tree: &Path, since: Option<Instant>, marks: Marks) -> Result<Digest, L
         }
     }
     Ok(hasher.finish())
-}
-
-fn is_opaque(directory: &Path) -> bool {
-    let mut value = [0; 4];
-    rustix::fs::lgetxattr(directory, c"user.overlay.opaque", &mut value[..])
-        .is_ok_and(|length| value[..length] == *b"y")
 }
 
 /// Returns the digest of each regular file's content, in the order of `nodes`.

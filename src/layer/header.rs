@@ -24,8 +24,8 @@ pub(super) struct Fields<'a> {
     pub(super) gid: u32,
     /// Bytes of content that follow.
     pub(super) size: u64,
-    /// Seconds since 1970.
-    pub(super) mtime: u64,
+    /// Seconds since 1970 and nanoseconds.
+    pub(super) mtime: (i64, i64),
     /// Target of a symbolic or hard link.
     pub(super) link: &'a [u8],
     /// Major and minor number.
@@ -44,7 +44,7 @@ impl Fields<'_> {
             header.set_mode(0o644);
             header.set_uid(0);
             header.set_gid(0);
-            header.set_mtime(self.mtime.min(LARGEST_SIZE));
+            header.set_mtime(self.seconds());
             header.set_size(records.len() as u64);
             header.set_cksum();
             out.write_all(header.as_bytes())?;
@@ -60,11 +60,16 @@ impl Fields<'_> {
         header.set_uid(u64::from(self.uid.min(LARGEST_ID)));
         header.set_gid(u64::from(self.gid.min(LARGEST_ID)));
         header.set_size(self.size.min(LARGEST_SIZE));
-        header.set_mtime(self.mtime.min(LARGEST_SIZE));
+        header.set_mtime(self.seconds());
         header.set_device_major(self.device.0)?;
         header.set_device_minor(self.device.1)?;
         header.set_cksum();
         out.write_all(header.as_bytes())
+    }
+
+    /// The time as far as it fits into the header.
+    fn seconds(&self) -> u64 {
+        u64::try_from(self.mtime.0).unwrap_or(0).min(LARGEST_SIZE)
     }
 
     fn records(&self) -> Vec<u8> {
@@ -83,10 +88,32 @@ impl Fields<'_> {
                 push(&mut records, key.as_bytes(), id.to_string().as_bytes());
             }
         }
+        if let Some(text) = self.time() {
+            push(&mut records, b"mtime", text.as_bytes());
+        }
         for (name, value) in self.xattrs {
             push(&mut records, &[b"SCHILY.xattr.", name.as_slice()].concat(), value);
         }
         records
+    }
+}
+
+impl Fields<'_> {
+    /// The time as a decimal number, where it is no whole number of seconds that fits into the header.
+    fn time(&self) -> Option<String> {
+        let (seconds, nanoseconds) = self.mtime;
+        let fits = nanoseconds == 0 && u64::try_from(seconds).is_ok_and(|seconds| seconds <= LARGEST_SIZE);
+        if fits {
+            return None;
+        }
+        // What is before 1970 is a negative number whose fraction counts downwards too.
+        let (sign, seconds, nanoseconds) = match (seconds < 0, nanoseconds) {
+            (false, nanoseconds) => ("", seconds.unsigned_abs(), nanoseconds),
+            (true, 0) => ("-", seconds.unsigned_abs(), 0),
+            (true, nanoseconds) => ("-", seconds.unsigned_abs() - 1, 1_000_000_000 - nanoseconds),
+        };
+        let text = format!("{sign}{seconds}.{nanoseconds:09}");
+        Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
     }
 }
 

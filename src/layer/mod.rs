@@ -30,7 +30,7 @@ pub use compress::{Compression, Compressor, Hashed};
 pub use decompress::decompress;
 pub use digest::{Instant, layer_digest, tree_digest, written_digest};
 pub use error::LayerError;
-pub use pack::{Owner, PackOptions, Packed, pack};
+pub use pack::{Owner, PackOptions, PackTimes, Packed, pack};
 pub use reader::Limits;
 pub use unpack::{UnpackOptions, Unpacked, is_archive, unpack};
 pub use walk::is_content;

@@ -10,7 +10,11 @@ use tar::EntryType;
 
 use super::error::LayerError;
 use super::header::{BLOCK, Fields, pad};
-use super::walk::{Kind, Node, walk};
+use super::walk::{Kind, Node, is_opaque, walk};
+
+/// What the name of a whiteout begins with, and the rest of the one that hides all a directory has below.
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &str = ".wh..opq";
 
 /// Whose the packed files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +25,23 @@ pub enum Owner {
     Root,
 }
 
+/// Which modification times packed files have, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackTimes {
+    /// All this one.
+    All(u64),
+    /// Their own, but none later than this.
+    Kept(Option<u64>),
+}
+
 /// How to pack.
 #[derive(Debug, Clone)]
 pub struct PackOptions {
-    /// Modification time of everything, seconds since 1970.
-    pub epoch: u64,
+    /// Modification times.
+    pub times: PackTimes,
+    /// The tree is an upper directory of overlayfs: what it marks as deleted or opaque becomes a whiteout
+    /// (`image-spec layer.md#whiteouts`, `overlayfs.rst`).
+    pub overlay: bool,
     /// Whose the packed files are.
     pub owner: Owner,
     /// Directory that everything goes under, such as `opt/python`; its parts become entries of mode 0755. Empty for
@@ -80,7 +96,10 @@ impl<W: Write> Packer<'_, W> {
                 uid: 0,
                 gid: 0,
                 size: 0,
-                mtime: self.options.epoch,
+                mtime: match self.options.times {
+                    PackTimes::All(epoch) => (i64::try_from(epoch).unwrap_or(i64::MAX), 0),
+                    PackTimes::Kept(newest) => (newest.and_then(|newest| i64::try_from(newest).ok()).unwrap_or(0), 0),
+                },
                 link: b"",
                 device: (0, 0),
                 xattrs: &[],
@@ -92,6 +111,9 @@ impl<W: Write> Packer<'_, W> {
     fn node(&mut self, node: &Node) -> Result<(), LayerError> {
         if node.path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".wh.")) {
             return Err(LayerError::WhiteoutName { path: node.full.clone() });
+        }
+        if self.options.overlay && node.kind == Kind::Character && node.metadata.rdev() == 0 {
+            return self.whiteout(&node.path, &node.metadata);
         }
         let mut path = self.name(&node.path);
         let mut link = Vec::new();
@@ -137,12 +159,43 @@ impl<W: Write> Packer<'_, W> {
             uid,
             gid,
             size,
-            mtime: self.options.epoch,
+            mtime: self.time(&node.metadata),
             link: &link,
             device,
             xattrs: &node.xattrs,
         })?;
+        if self.options.overlay && node.kind == Kind::Directory && is_opaque(&node.full) {
+            return self.whiteout(&node.path.join(OPAQUE), &node.metadata);
+        }
         if kind == EntryType::Regular { self.content(node, size) } else { Ok(()) }
+    }
+
+    /// Writes that what lower layers have at `path` is gone.
+    fn whiteout(&mut self, path: &Path, metadata: &std::fs::Metadata) -> Result<(), LayerError> {
+        let name = [WHITEOUT, path.file_name().unwrap_or_default().as_bytes()].concat();
+        let path = self.name(&path.with_file_name(std::ffi::OsStr::from_bytes(&name)));
+        self.entry(&Fields {
+            path: &path,
+            kind: EntryType::Regular,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: self.time(metadata),
+            link: b"",
+            device: (0, 0),
+            xattrs: &[],
+        })
+    }
+
+    fn time(&self, metadata: &std::fs::Metadata) -> (i64, i64) {
+        let own = (metadata.mtime(), metadata.mtime_nsec());
+        let bound = |epoch: u64| (i64::try_from(epoch).unwrap_or(i64::MAX), 0);
+        match self.options.times {
+            PackTimes::All(epoch) => bound(epoch),
+            PackTimes::Kept(None) => own,
+            PackTimes::Kept(Some(newest)) => own.min(bound(newest)),
+        }
     }
 
     fn name(&self, path: &Path) -> Vec<u8> {

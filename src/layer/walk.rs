@@ -117,6 +117,13 @@ fn xattrs(path: &Path) -> Result<Attributes, LayerError> {
     Ok(found)
 }
 
+/// Tells whether overlayfs hides what lower layers have in a directory (`overlayfs.rst`).
+pub(super) fn is_opaque(directory: &Path) -> bool {
+    let mut value = [0; 4];
+    rustix::fs::lgetxattr(directory, c"user.overlay.opaque", &mut value[..])
+        .is_ok_and(|length| value[..length] == *b"y")
+}
+
 /// Returns a path from bytes of an archive.
 pub(super) fn path_from(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))

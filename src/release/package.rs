@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::layer::{self, Compression, Compressor, LayerError, Owner, PackOptions};
+use crate::layer::{self, Compression, Compressor, LayerError, Owner, PackOptions, PackTimes};
 use crate::oci::{Arch, Digest};
 use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
@@ -83,7 +83,8 @@ pub fn package(store: &Store, tree: &Snapshot, epoch: u64, jobs: NonZeroUsize) -
     let failed = |action| move |source| ReleaseError::Io { action, path: store.root().to_owned(), source };
     let level = Compression::Gzip { level: LEVEL };
     let mut tar = Compressor::new(store.writer()?, level, jobs).map_err(failed("compress into"))?;
-    let options = PackOptions { epoch, owner: Owner::Root, prefix: PathBuf::new() };
+    let options =
+        PackOptions { times: PackTimes::All(epoch), overlay: false, owner: Owner::Root, prefix: PathBuf::new() };
     layer::pack(&tree.path(), &options, &mut tar)?;
     let stored = tar.finish().map_err(failed("compress into"))?.commit()?;
     let record = Record { digest: stored.digest, size: stored.size };

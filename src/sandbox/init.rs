@@ -98,6 +98,7 @@ fn step(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive: &Owne
         sys::exit_now(REPORTED);
     }
     let (programs, ours): (Vec<SetupOp>, Vec<SetupOp>) = plan.ops.into_iter().partition(SetupOp::is_programs);
+    sys::silence_stdin().map_err(general("standard input"))?;
     // What is made is to have the mode that is asked for, whatever the builder's own mask.
     sys::set_umask(0);
     let mut setup = Setup::new(plan.overlay, plan.rule);

@@ -12,14 +12,29 @@
 //! What always holds: a failing program is an [`Exit`], a failing setup a [`SandboxError`] that names the act, its
 //! operand and the way out. When [`run`] returns, no process and no mount of the step is left; the same when the
 //! builder is killed, because the guard sees its socket close and the kernel kills a PID namespace with its process 1.
-//! The program is uid 0 of a user namespace nested in the builder's, with the capabilities that Docker gives by
-//! default, no way to more, and of the builder's descriptors and environment only what [`Step`] names.
+//! The program lives in a user namespace nested in the builder's and has of the builder's descriptors and environment
+//! only what [`Step`] names.
+//!
+//! Surroundings: [`Step::new`] gives what BuildKit gives to an `ExecOp` (`ops.proto ExecOp`, `executor/oci` and the
+//! runtime's defaults): the user of the root's own `/etc/passwd`, a `HOME` and a `PATH`, the working directory, generated
+//! `/etc/hosts` and `/etc/resolv.conf`, `/proc`, `/dev` with `pts`, `shm` (64 MiB) and `mqueue`, `/sys`; the capabilities
+//! that Docker gives by default, set-uid programs that work. [`Step::bare`] gives our recipes next to nothing of that,
+//! because all of it is a way in for the machine. Mount points that had to be made are removed again.
 //!
 //! Ids: root and users with a range (`subuid(5)`) give the step all their ids. Where one id only exists, every file
-//! is the user's: `chown` to another id fails in a step with `EINVAL`, and unpacked files show no other owner.
+//! is the user's: `chown` to another id fails in a step with `EINVAL`, no other user can be become, and unpacked files
+//! show no other owner.
 //!
 //! What is not protected: there is no seccomp filter, no limit of memory or processes, and with [`Network::Host`] a
 //! step reaches abstract sockets of the machine. A step that keeps a shared file of its mounts busy slows others.
+//!
+//! What is not done: limits by control groups and a parent group (`ops.proto Meta.cgroupParent`, `LinuxResources`), as
+//! in rootless BuildKit; neither is part of a cache key, and an ordinary user mostly has no group to put a step in.
+//! Loop devices; CDI devices; control groups of version 1 below `/sys`.
+//!
+//! Cost: about four milliseconds a step, spread over a new process, six namespaces and some thirty mounts. Files of ours
+//! lie on one memory file system that the root needs anyway, masks are clones of one empty directory, overlays are
+//! volatile: what a step wrote is not forced to disk when its mount ends.
 //!
 //! Why not fork from the builder: it has threads, and the child of a threaded process may not even allocate. Why not
 //! a runtime such as runc: it wants cgroups that an ordinary user does not have, and its own bundle on disk. Why

@@ -78,7 +78,9 @@ fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result
         SetupOp::Settle => {
             sys::reset_signals()?;
             sys::set_umask(UMASK);
+            // A step may bring a `/dev` of its own; then the machine's device, which it has already, must do.
             sys::silence_stdin()
+                .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
         }
         SetupOp::Personality32 => sys::use_32_bit_personality(),
         SetupOp::Directory { path } => Ok(rustix::process::chdir(path)?),

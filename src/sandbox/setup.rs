@@ -96,7 +96,11 @@ impl Setup {
                 let group = sys::current_map()?.1.contains(TTY_GROUP).then_some(TTY_GROUP);
                 self.system(destination, &sys::devpts(group)?, Attributes::default())
             }
-            SetupOp::Queues { destination } => self.system(destination, &sys::queues()?, Attributes::default()),
+            SetupOp::Queues { destination } => match sys::queues() {
+                // A kernel without them: no program can ask for more than that.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+                queues => self.system(destination, &queues?, Attributes::default()),
+            },
             SetupOp::Proc { destination } => self.system(destination, &sys::proc_fs()?, Attributes::default()),
             SetupOp::Sys { destination, fresh, writable } => self.sys(destination, *fresh, *writable),
             SetupOp::Mask { path } => self.mask(path),
@@ -211,8 +215,8 @@ impl Setup {
                 let lower = lower.iter().map(|path| self.source(path)).collect::<io::Result<Vec<_>>>()?;
                 sys::overlay(&lower, Some((self.source(upper)?, self.source(work)?)))
             }
-            // The mode that the kernel gives it where no other is asked for.
-            Mount::Tmpfs { size } => sys::tmpfs(*size, 0o1777),
+            // Only as the root; see `mount`.
+            Mount::Tmpfs { size } => sys::tmpfs(*size, 0o755),
             Mount::Secret(_) => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -264,8 +268,12 @@ impl Setup {
     fn sys(&mut self, destination: &Path, fresh: bool, writable: bool) -> io::Result<()> {
         let made = if fresh { sys::sys_fs(!writable) } else { self.source(destination).and_then(sys::bind) };
         // The kernel refuses it where parts of the machine's are covered, as in containers; rootless BuildKit has none
-        // either.
-        let Ok(mount) = made else { return Ok(()) };
+        // either. The directory is made all the same, so that a result does not tell where it was made.
+        let Ok(mount) = made else {
+            let place = inside::ensure(self.root()?, destination, Kind::Directory)?;
+            self.stubs.note(place.made, Owner::System, self.rule);
+            return Ok(());
+        };
         let attributes = Attributes { read_only: !writable, no_exec: true, ..NO_PRIVILEGE };
         self.system(destination, &mount, if fresh { Attributes::default() } else { attributes })?;
         if fresh

@@ -44,6 +44,7 @@ pub struct Ulimit {
 
 /// One run of one program in its own namespaces.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one switch a question that a graph answers")]
 pub struct Step {
     /// The tree at `/`.
     pub root: Mount,

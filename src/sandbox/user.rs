@@ -102,8 +102,7 @@ fn resolve(user: &str, passwd: &str, group: &str) -> Result<Identity, String> {
         let mut groups = groups;
         let found = groups.find(|(name, gid, _)| number.map_or(*name == wanted, |number| *gid == number));
         gid = match (found, number) {
-            (Some((_, gid, _)), _) => gid,
-            (None, Some(gid)) => gid,
+            (Some((_, gid, _)), _) | (None, Some(gid)) => gid,
             (None, None) if wanted == "root" => 0,
             (None, None) => return Err(format!("`/etc/group` of the root filesystem names no `{wanted}`")),
         };

@@ -1,6 +1,7 @@
 //! What is written beside a tree.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,15 +40,55 @@ pub(super) struct Meta {
     /// The snapshot has no layer of its own, only those below.
     #[serde(default)]
     pub(super) empty: bool,
+    /// Packed layers that it was unpacked from, lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) packed: Vec<PackedLayer>,
     /// Its lowest layer may hold marks of overlayfs, so it is never shown without an overlay.
     #[serde(default)]
     pub(super) marked: bool,
 }
 
+/// A packed layer in the store (`image-spec layer.md`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedLayer {
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
+    /// Digest of the uncompressed archive.
+    pub diff_id: Digest,
+    /// How it is compressed.
+    pub media_type: String,
+}
+
+/// Where one layer of a tree is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerPlace {
+    /// In the blobs that it was unpacked from.
+    Packed(Vec<PackedLayer>),
+    /// In a directory.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// It may hold marks of overlayfs.
+        overlay: bool,
+    },
+}
+
 impl Meta {
     /// A whole tree in one directory.
     pub(super) fn whole(content: Digest, origin: Origin) -> Self {
-        Self { content, origin, boot: boot(), below: Vec::new(), layer: None, since: None, empty: false, marked: false }
+        Self {
+            content,
+            origin,
+            boot: boot(),
+            below: Vec::new(),
+            layer: None,
+            since: None,
+            empty: false,
+            packed: Vec::new(),
+            marked: false,
+        }
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {

@@ -45,5 +45,6 @@ mod tree;
 pub use active::{Active, Times};
 pub use cache_mount::{CACHE_MOUNTS, CacheMount, Sharing};
 pub use error::SnapshotError;
+pub use meta::{LayerPlace, PackedLayer};
 pub use snapshot::{Snapshot, Tree};
 pub use snapshots::Snapshots;

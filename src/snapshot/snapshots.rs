@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::active::Active;
 use super::error::SnapshotError;
-use super::meta::{META, Meta, Origin, boot};
+use super::meta::{LayerPlace, META, Meta, Origin, PackedLayer, boot};
 use super::snapshot::{Snapshot, Tree};
 use super::tree::share;
 use crate::layer::{UnpackOptions, layer_digest, unpack, written_digest};
@@ -215,17 +215,35 @@ impl Snapshots {
         active.commit_derived(&id)
     }
 
-    /// Unpacks `layers`, digests of blobs, lowest first, into the snapshot `id`, which stands for them.
+    /// Returns where the layers of a tree are, the lowest first.
+    ///
+    /// # Errors
+    /// `Io`, `Store`.
+    pub fn layers(&self, snapshot: &Snapshot) -> Result<Vec<LayerPlace>, SnapshotError> {
+        let mut places = Vec::new();
+        for (index, id) in snapshot.layers.iter().rev().enumerate() {
+            let packed = self.meta(id)?.map(|meta| meta.packed).unwrap_or_default();
+            // Blobs may have been collected since.
+            let is_there =
+                !packed.is_empty() && packed.iter().all(|layer| self.store.contains(&layer.digest).is_some());
+            let overlay = index > 0 || snapshot.marked;
+            let directory = || LayerPlace::Directory { path: self.directory(id), overlay };
+            places.push(if is_there { LayerPlace::Packed(packed) } else { directory() });
+        }
+        Ok(places)
+    }
+
+    /// Unpacks `layers`, blobs of the store, lowest first, into the snapshot `id`, which stands for them.
     ///
     /// # Errors
     /// `Layer`, `Store`, `Io`.
-    pub fn import(&self, id: &Digest, layers: &[Digest]) -> Result<Snapshot, SnapshotError> {
+    pub fn import(&self, id: &Digest, layers: &[PackedLayer]) -> Result<Snapshot, SnapshotError> {
         let active = self.prepare()?;
         let options = UnpackOptions { single_id: self.single_id, ..UnpackOptions::default() };
         for layer in layers {
-            unpack(self.store.read(layer)?, &active.path(), &options)?;
+            unpack(self.store.read(&layer.digest)?, &active.path(), &options)?;
         }
-        active.commit_derived(id)
+        active.commit_layers(id, Meta { packed: layers.to_vec(), ..Meta::whole(*id, Origin::Derived) })
     }
 
     /// Copies what `include` names of a user's directory, everything if it is empty; owners, times and odd modes of the

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::JobsError;
 use crate::file::FileError;
-use crate::llb::GraphError;
+use crate::llb::{GraphError, Refusal};
 use crate::oci::Digest;
 use crate::sandbox::{Exit, SandboxError};
 use crate::snapshot::SnapshotError;
@@ -38,6 +38,9 @@ pub enum SolveError {
     /// The graph is not one.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The graph asks for what it may not have, or what this machine cannot give.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// An operation that this engine does not do.
     #[error("`{name}` cannot be solved here: {what} is not supported by the embedded engine yet")]
     Unsupported {

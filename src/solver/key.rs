@@ -127,11 +127,6 @@ pub(crate) fn empty() -> Digest {
     hash(&[b"empty"], &[])
 }
 
-/// Returns the content digest of a tree with a layer over it.
-pub(crate) fn over(below: &Digest, layer: &Digest) -> Digest {
-    hash(&[b"over"], &[*below, *layer])
-}
-
 /// Returns the content digest of output `index` of an operation with this key, whose result follows from its inputs.
 pub(crate) fn output(key: &Digest, index: usize) -> Digest {
     hash(&[b"output", &(index as u64).to_le_bytes()], &[*key])

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::SolveError;
 use super::key::Ingredients;
-use super::run::{Work, file_error, snapshot_error, unsupported};
+use super::run::{Work, file_error, snapshot_error};
 use super::value::Value;
 use crate::file::{self, Selection};
 use crate::llb::{Edge, Vertex, pb};
@@ -148,6 +148,10 @@ impl Work<'_> {
             Some(edge) => format!("{id}:{}:{}", self.value(edge).content, mount.selector),
             None => id.clone(),
         };
+        // What is in the cache is nobody's result; an output is what the cache began with.
+        if let (Some(edge), Ok(output)) = (edge, usize::try_from(mount.output)) {
+            made.outputs.insert(output, Output::Input(self.value(edge).again()));
+        }
         let seed = edge.map(|edge| self.tree(edge)).transpose()?;
         let seed = seed.as_ref().map(|tree| (tree, Path::new(&mount.selector)));
         let mut waited = 0;

@@ -9,7 +9,7 @@ use super::schedule::Schedule;
 use super::value::Value;
 use super::{Jobs, SolveError};
 use crate::file::FileError;
-use crate::llb::{Edge, Graph, Vertex, pb};
+use crate::llb::{Edge, Executor, Graph, Vertex, pb};
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::recipe;
@@ -31,6 +31,8 @@ pub struct Solver<'a> {
     pub origins: &'a Origins,
     /// The job budget.
     pub jobs: &'a Jobs,
+    /// What graphs may ask for.
+    pub executor: &'a Executor,
     /// Stops everything.
     pub cancel: &'a Cancel,
     /// Do not look results up (they are still kept).
@@ -85,6 +87,7 @@ impl Solver<'_> {
 
     /// Solves a graph that lies in `depth` others.
     pub(super) fn solve_at(&self, graph: &Graph, progress: &dyn Progress, depth: usize) -> Result<Solved, SolveError> {
+        self.executor.admit(graph)?;
         progress.event(&Event::Planned { vertices: graph.len() });
         let state = State {
             schedule: Schedule::new(graph, cost),

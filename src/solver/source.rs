@@ -4,9 +4,10 @@ use super::error::SolveError;
 use super::key;
 use super::run::{Work, snapshot_error, unsupported};
 use super::value::Value;
+use crate::layer::Compression;
 use crate::llb::{Vertex, op, pb};
 use crate::oci::Digest;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{PackedLayer, Snapshot};
 use crate::source::{self, SourceError};
 
 /// What a source identifier names.
@@ -90,7 +91,17 @@ impl Work<'_> {
         let told = (self.progress, vertex.digest);
         let image = source::assemble(solver.store, rootfs, solver.origins, solver.jobs.total(), told)
             .map_err(|error| source_error(vertex, error))?;
-        let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.digest).collect();
+        // Its layers are not compressed, so they are their own diff IDs.
+        let layers: Vec<PackedLayer> = image
+            .layers
+            .iter()
+            .map(|layer| PackedLayer {
+                digest: layer.digest,
+                size: layer.size,
+                diff_id: layer.digest,
+                media_type: Compression::None.media_type().to_owned(),
+            })
+            .collect();
         solver.snapshots.import(id, &layers).map_err(|error| snapshot_error(vertex.name(), error))
     }
 }

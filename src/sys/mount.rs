@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -128,16 +128,37 @@ pub fn devpts(group: Option<u32>) -> io::Result<Detached> {
 
 /// Lays `lower` (the uppermost first) under `upper`; without an upper the result is read-only.
 ///
-/// With `userxattr`, the only kind a user namespace may mount, and the same as root, so that uppers look alike.
+/// With `userxattr`, the only kind a user namespace may mount, and the same as root, so that uppers look alike. And
+/// `volatile` where the kernel can (5.10): else it writes all that the upper's file system holds to disk at the end of
+/// the mount, which takes longer than most steps and is the business of whoever keeps the upper.
 ///
 /// # Errors
 /// `EPERM` or `ENODEV` where the kernel has no overlay for user namespaces (before 5.11), `EINVAL` where the file
 /// system of a layer cannot carry it.
 pub fn overlay(lower: &[BorrowedFd<'_>], upper: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>) -> io::Result<Detached> {
+    let Some((_, work)) = upper else { return layered(lower, None, false) };
+    layered(lower, upper, true).or_else(|_| {
+        // The mark of an earlier mount, of the same step or the one before: what it wrote is in the upper or in memory.
+        let _ = rustix::fs::unlinkat(work, c"work/incompat/volatile/dirty", AtFlags::empty());
+        for mark in [c"work/incompat/volatile", c"work/incompat"] {
+            let _ = rustix::fs::unlinkat(work, mark, AtFlags::REMOVEDIR);
+        }
+        layered(lower, upper, false)
+    })
+}
+
+fn layered(
+    lower: &[BorrowedFd<'_>],
+    upper: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
+    volatile: bool,
+) -> io::Result<Detached> {
     let path = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_flag(&context, c"userxattr")?;
     fsconfig_set_string(&context, c"index", c"off")?;
+    if volatile {
+        fsconfig_set_flag(&context, c"volatile")?;
+    }
     let lower: Vec<String> = lower.iter().map(|fd| path(*fd)).collect();
     fsconfig_set_string(&context, c"lowerdir", lower.join(":"))?;
     if let Some((upper, work)) = upper {
@@ -234,8 +255,8 @@ pub fn probe_overlay(place: &Path) -> io::Result<()> {
     let mount = overlay(&[lower.as_fd()], Some((upper.as_fd(), work.as_fd())))?;
     let new = rustix::fs::openat(&mount, c"new", OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR)?;
     fs::File::from(new).write_all(b"new")?;
-    rustix::fs::unlinkat(&mount, c"old", rustix::fs::AtFlags::empty())?;
-    match rustix::fs::accessat(&mount, c"old", rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty()) {
+    rustix::fs::unlinkat(&mount, c"old", AtFlags::empty())?;
+    match rustix::fs::accessat(&mount, c"old", rustix::fs::Access::EXISTS, AtFlags::empty()) {
         Err(Errno::NOENT) => {}
         _ => return Err(io::Error::other("a deleted file can still be seen")),
     }
@@ -244,6 +265,6 @@ pub fn probe_overlay(place: &Path) -> io::Result<()> {
     let work = place.join("work");
     let _ = fs::set_permissions(work.join("work"), fs::Permissions::from_mode(0o700));
     let _ = fs::remove_dir_all(&work);
-    let seen = rustix::fs::statat(CWD, place.join("upper/new"), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+    let seen = rustix::fs::statat(CWD, place.join("upper/new"), AtFlags::SYMLINK_NOFOLLOW)?;
     if seen.st_size == 3 { Ok(()) } else { Err(io::Error::other("a written file did not reach the upper layer")) }
 }

@@ -118,9 +118,13 @@ pub fn silence_stdin() -> io::Result<()> {
     Ok(nix::unistd::dup2_stdin(&null)?)
 }
 
-/// Makes `/dev/null` the standard output and error, letting go of whatever they were.
+/// Makes `/dev/null` the standard output and error, letting go of whatever they were; standard input, where the root
+/// has no `/dev/null`.
 pub fn silence_output() -> io::Result<()> {
-    let null = fs::File::options().write(true).open("/dev/null")?;
+    let null = match fs::File::options().write(true).open("/dev/null") {
+        Ok(null) => OwnedFd::from(null),
+        Err(_) => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?,
+    };
     nix::unistd::dup2_stdout(&null)?;
     Ok(nix::unistd::dup2_stderr(&null)?)
 }

@@ -1,0 +1,140 @@
+//! `dockless solve`: a foreign definition, with what its client gives it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::args;
+use super::command::{definition, println};
+use super::failure::Failure;
+use super::progress::View;
+use super::session::{Inside, Session};
+use crate::build::BuildError;
+use crate::engine::{Embedded, Engine as _};
+use crate::export::{ImageLayer, ImageOptions, LayerBlob};
+use crate::layer::{Compression, Owner, PackTimes};
+use crate::llb::{Executor, Graph, op, pb};
+use crate::oci::{Arch, DiffId};
+use crate::policy::{Policies, Policy};
+use crate::rootfs::Rootfs;
+use crate::snapshot::{LayerPlace, Snapshot};
+use crate::solver::{Directory, Inputs};
+
+/// Solves the definition on standard input.
+pub(super) fn solve(
+    session: &Session<'_>,
+    args: &args::Solve,
+    inside: Inside,
+    view: &View,
+) -> Result<ExitCode, Failure> {
+    let graph = filtered(definition(Path::new("-"))?, args)?;
+    let config = args.image_config.as_deref().map(config).transpose()?;
+    let inputs = inputs(session, args, &graph)?;
+    let mut engine = session.engine(inside)?;
+    engine.executor = Executor { allowed: args.allow.iter().copied().collect(), ..Executor::embedded() };
+    let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
+    let said = match &args.output {
+        Some(output) => {
+            let image = image(session, &graph, config);
+            let tree = engine.snapshots.read(&solved.snapshot)?;
+            output.write(tree.path(), &layers(&engine, &solved.snapshot)?, &image)?;
+            output.dest.display().to_string()
+        }
+        None => match solved.snapshot.directory() {
+            Some(path) => path.display().to_string(),
+            None => solved.content.to_string(),
+        },
+    };
+    view.suspend(|| println(&said)).map(|()| ExitCode::SUCCESS)
+}
+
+/// Lets the user's policies decide on the sources of a graph.
+fn filtered(graph: Graph, args: &args::Solve) -> Result<Graph, Failure> {
+    if args.source_policy.is_empty() {
+        return Ok(graph);
+    }
+    let parse = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).map_err(|source| Failure::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Policy::parse(&text, path)?)
+    };
+    let policies = Policies::new(args.source_policy.iter().map(parse).collect::<Result<_, Failure>>()?);
+    Ok(graph.with_sources(|_, source| policies.evaluate(source))?)
+}
+
+fn config(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+    let failed = |source| Failure::Io { action: "read", path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(failed)?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::Usage { message: format!("`{}` is no image config: {error}", path.display()) })
+}
+
+fn inputs(session: &Session<'_>, args: &args::Solve, graph: &Graph) -> Result<Inputs, Failure> {
+    let directory =
+        |(name, path): &(String, std::path::PathBuf)| (name.clone(), Directory { path: path.clone(), normal: false });
+    let secrets = args.secret.iter().map(|secret| Ok((secret.id.clone(), secret.value()?)));
+    let agents = args.ssh.iter().map(|agent| Ok((agent.id.clone(), agent.socket()?)));
+    // Our own root filesystems, where the graph may name one and there is a project that has them.
+    let is_layout =
+        |op: &pb::op::Op| matches!(op, pb::op::Op::Source(source) if source.identifier.starts_with(op::OCI_LAYOUT));
+    let wanted = graph.vertices().any(|vertex| is_layout(&vertex.op));
+    let rootfs: BTreeMap<String, Rootfs> =
+        if wanted { session.project().map(|project| project.rootfs).unwrap_or_default() } else { BTreeMap::new() };
+    Ok(Inputs {
+        directories: args.local.iter().map(directory).collect(),
+        layouts: args.oci_layout.iter().cloned().collect(),
+        images: rootfs.into_values().map(|rootfs| (rootfs.lock.manifest, rootfs)).collect(),
+        secrets: secrets.collect::<Result<_, Failure>>()?,
+        agents: agents.collect::<Result<_, Failure>>()?,
+        ..Inputs::default()
+    })
+}
+
+/// The image as its front end describes it; owners and times are the graph's own.
+fn image(
+    session: &Session<'_>,
+    graph: &Graph,
+    config: Option<serde_json::Map<String, serde_json::Value>>,
+) -> ImageOptions {
+    let platform = graph.vertex(&graph.output().vertex).platform.as_ref();
+    let arch = platform.and_then(|platform| Arch::from_oci(&platform.architecture)).unwrap_or(Arch::X86_64);
+    ImageOptions {
+        arch,
+        epoch: session.global.epoch.unwrap_or(0),
+        times: PackTimes::Kept(session.global.epoch),
+        owner: Owner::Keep,
+        name: None,
+        entrypoint: Vec::new(),
+        command: Vec::new(),
+        env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
+        working_directory: String::new(),
+        labels: BTreeMap::new(),
+        created_by: "dockless".to_owned(),
+        config,
+        compression: Compression::Gzip { level: 6 },
+        jobs: session.jobs(),
+    }
+}
+
+/// The layers that a tree lies in; those that came as blobs stay the same blobs.
+fn layers(engine: &Embedded, snapshot: &Snapshot) -> Result<Vec<ImageLayer>, Failure> {
+    let mut layers = Vec::new();
+    for place in engine.snapshots.layers(snapshot)? {
+        match place {
+            LayerPlace::Directory { path, overlay } => layers.push(ImageLayer::Tree { path, overlay }),
+            LayerPlace::Packed(packed) => layers.extend(packed.into_iter().map(|layer| ImageLayer::Blob {
+                path: engine.store.path(&layer.digest),
+                blob: LayerBlob {
+                    digest: layer.digest,
+                    size: layer.size,
+                    diff_id: DiffId(layer.diff_id),
+                    media_type: layer.media_type,
+                },
+            })),
+        }
+    }
+    Ok(layers)
+}
