@@ -2,6 +2,8 @@
 
 mod architecture;
 mod caching;
+mod caching_experiments;
+mod corpus;
 mod exports;
 mod fetching;
 mod fetching_origins;
