@@ -2,10 +2,13 @@
 
 mod architecture;
 mod caching;
+mod contents;
 mod exports;
 mod fetching;
 mod fetching_origins;
 mod fetching_server;
+mod files;
+mod files_hostile;
 mod generated;
 mod isolation;
 mod layers;

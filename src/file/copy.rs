@@ -120,7 +120,7 @@ impl Task<'_> {
             single_id: self.options.single_id,
             whiteouts: false,
             owner: self.owner.map(|owner| (owner.uid, owner.gid)),
-            keep_root: true,
+            docker_add: true,
             ..UnpackOptions::default()
         };
         if !is_archive(std::fs::File::from(self.from.open_file(&place)?), &Limits::default()) {
