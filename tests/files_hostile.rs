@@ -196,6 +196,33 @@ fn fifos_and_sockets_are_copied_without_waiting() {
 }
 
 #[test]
+fn devices_are_copied_by_those_who_may_and_refused_aloud_to_others() {
+    use std::os::unix::fs::MetadataExt as _;
+    let cage = Cage::new();
+    let make = |name: &str, kind, device| {
+        rustix::fs::mknodat(rustix::fs::CWD, cage.path(name), kind, rustix::fs::Mode::from_raw_mode(0o640), device)
+    };
+    let (character, block) = (rustix::fs::FileType::CharacterDevice, rustix::fs::FileType::BlockDevice);
+    let copied = |name: &str| copy(&cage.path("from"), &cage.path("to"), &action(name, "/"), None, OURS);
+    if make("from/null", character, rustix::fs::makedev(1, 3)).is_err() {
+        return crate::support::skip("devices", "no device can be made here");
+    }
+    make("from/loop", block, rustix::fs::makedev(7, 0)).expect("made");
+    make("from/gone", character, 0).expect("made");
+    let before = content(&cage.path("from"), &Selection { path: "/null".into(), ..Selection::default() }).expect("key");
+    for name in ["null", "loop"] {
+        copied(name).expect("copied");
+        let stat = |tree: &str| fs::symlink_metadata(cage.path(tree).join(name)).map(|it| (it.mode(), it.rdev()));
+        assert_eq!(stat("to").expect("there"), stat("from").expect("there"));
+    }
+    assert!(matches!(copied("/gone"), Err(FileError::Whiteout { .. })));
+    assert_eq!(
+        content(&cage.path("to"), &Selection { path: "/null".into(), ..Selection::default() }).expect("key"),
+        before
+    );
+}
+
+#[test]
 fn any_name_survives() {
     let cage = Cage::new();
     for name in [&b"new\nline"[..], b"\xff\xfe", b" ", b"*", b"\\", b"-rf", b"[", &[b'x'; 255]] {

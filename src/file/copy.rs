@@ -69,7 +69,7 @@ impl Task<'_> {
         let action = self.action;
         let chmod = Chmod::parse(action.mode, &action.mode_str)?;
         let filter = Filter::parse(&action.include_patterns, &action.exclude_patterns)?;
-        let place = self.resolve_source(source)?;
+        let place = self.from.resolve(source, action.follow_symlink)?;
         let stat = self.from.expect(&place)?;
         let making =
             self.making(if let (Chmod::Set(mode), "") = (&chmod, &*action.mode_str) { Some(*mode) } else { None });
@@ -102,11 +102,6 @@ impl Task<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The last name's link is followed if the action says so; a source `link/.` is what the link leads to.
-    fn resolve_source(&self, source: &Path) -> Result<PathBuf, FileError> {
-        self.from.resolve(source, self.action.follow_symlink)
     }
 
     /// Unpacks the source if it is an archive; tells whether it was one.

@@ -27,7 +27,8 @@ pub fn decompress<'a>(reader: impl Read + 'a, limits: &Limits) -> io::Result<Box
     let (is_gzip, is_bzip2, is_zstd, is_xz) = (
         magic.starts_with(&[0x1f, 0x8b]),
         magic.starts_with(b"BZh"),
-        magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+        // A frame, or one to skip before it (RFC 8878, section 3.1).
+        magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || matches!(magic[..], [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]),
         magic == [0xfd, b'7', b'z', b'X', b'Z', 0],
     );
     let whole = BufReader::with_capacity(128 << 10, io::Cursor::new(magic).chain(counted));

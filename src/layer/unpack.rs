@@ -22,6 +22,7 @@ const DEPTH: usize = 256;
 
 /// How to unpack.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of one another, and named where they are set")]
 pub struct UnpackOptions {
     /// How much the archive may ask for.
     pub limits: Limits,
