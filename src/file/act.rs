@@ -119,7 +119,7 @@ pub fn rm(root: &Path, action: &FileActionRm) -> Result<(), FileError> {
 
 fn remove(tree: &Tree, path: &Path, allow_not_found: bool) -> Result<(), FileError> {
     let path = clean(path);
-    let Some(name) = path.file_name() else { return Err(FileError::Root { path: shown(&path).display().to_string() }) };
+    let Some(name) = path.file_name() else { return Err(FileError::Root) };
     let above = tree.resolve(path.parent().unwrap_or(Path::new("")), true)?;
     let place = above.join(name);
     let is_there = tree.examine(&above)?.is_some_and(|stat| is_directory(&stat)) && tree.examine(&place)?.is_some();

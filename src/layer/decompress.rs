@@ -12,7 +12,8 @@ const HARMLESS: u64 = 256 << 20;
 /// Memory that an xz stream may ask for; level 9 needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
 
-/// Returns the decompressed bytes of a gzip, bzip2, zstd or xz stream (also of several joined ones), or the bytes themselves.
+/// Returns the decompressed bytes of a gzip, bzip2, zstd or xz stream (also of several joined ones), or the bytes
+/// themselves.
 ///
 /// Reading fails with `InvalidData` once more than `limits.bytes` came out, or more than `limits.ratio` times what
 /// went in after the first 256 MiB.

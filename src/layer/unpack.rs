@@ -34,8 +34,8 @@ pub struct UnpackOptions {
     pub keep_directory_links: bool,
     /// User and group of everything, instead of what the archive says.
     pub owner: Option<(u32, u32)>,
-    /// As Docker's `ADD` unpacks into a place of a tree (moby/go-archive `Unpack`): an entry for the root itself changes
-    /// nothing, and owner, mode and time of a hard link are those of the file from then on.
+    /// As Docker's `ADD` unpacks into a place of a tree (moby/go-archive `Unpack`): an entry for the root itself
+    /// changes nothing, and owner, mode and time of a hard link are those of the file from then on.
     pub docker_add: bool,
 }
 
