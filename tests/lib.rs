@@ -3,11 +3,14 @@
 mod architecture;
 mod caching;
 mod caching_experiments;
+mod contents;
 mod corpus;
 mod exports;
 mod fetching;
 mod fetching_origins;
 mod fetching_server;
+mod files;
+mod files_hostile;
 mod generated;
 mod isolation;
 mod isolation_foreign;
