@@ -9,8 +9,8 @@
 //! 5  engine ......... trait Engine; Embedded
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //! 3  source  snapshot  export
-//! 2  recipe  rootfs  layer  sandbox
-//! 1  llb  pattern  store  progress
+//! 2  recipe  rootfs  layer  registry  sandbox
+//! 1  llb  pattern  store  http  progress
 //! 0  oci  sys
 //! ```
 
@@ -18,12 +18,14 @@ pub mod build;
 pub mod cli;
 pub mod engine;
 pub mod export;
+pub mod http;
 pub mod layer;
 pub mod llb;
 pub mod oci;
 pub mod pattern;
 pub mod progress;
 pub mod recipe;
+pub mod registry;
 pub mod release;
 pub mod rootfs;
 pub mod sandbox;

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 9] = [
     &["solver"],
     &["source", "snapshot", "export"],
     &["recipe", "dockerfile", "rootfs", "layer", "registry", "sandbox"],
-    &["llb", "pattern", "store", "progress"],
+    &["llb", "pattern", "store", "http", "progress"],
     &["oci", "sys"],
 ];
 

@@ -22,6 +22,7 @@ pub mod op;
 #[rustfmt::skip]
 pub mod pb;
 mod render;
+pub mod source;
 
 pub use build::GraphBuilder;
 pub use graph::{Edge, Graph, GraphError, Vertex};

@@ -12,11 +12,12 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::Url;
 
 use super::error::SourceError;
-use super::http::{Failure, Http, Wanted};
-use super::origin::{Origins, Pinned, Place, is_file_name, shown};
+use super::http::{Failure, Transfers, Wanted};
+use super::origin::{Origins, Pinned, Place, is_file_name};
 use super::partial::{Partial, copy_in};
 use super::reason::{Reason, Tried};
 use super::wait::wait_for;
+use crate::http::shown;
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, Stored};
@@ -204,7 +205,7 @@ fn from_http(
     origins: &Origins,
     teller: Teller<'_>,
 ) -> Result<Stored, Failure> {
-    let http = Http::for_origins(origins)?;
+    let http = Transfers::for_origins(origins)?;
     let bound = pinned.size.unwrap_or(LARGEST);
     let wanted = Wanted { file: &pinned.file, size: pinned.size, bound, url };
     let mut partial = Partial::open(store, &pinned.digest)?;
@@ -293,7 +294,7 @@ fn name_origin(error: SourceError, pinned: &Pinned, origin: String) -> SourceErr
     }
 }
 
-fn counted(mut reason: Reason, count: usize) -> Reason {
+pub(super) fn counted(mut reason: Reason, count: usize) -> Reason {
     if let Reason::Status { attempts, .. }
     | Reason::Connect { attempts, .. }
     | Reason::Request { attempts, .. }
