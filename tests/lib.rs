@@ -2,8 +2,8 @@
 
 mod architecture;
 mod caching;
-mod exports;
 mod downloading;
+mod exports;
 mod fetching;
 mod fetching_origins;
 mod fetching_server;

@@ -27,8 +27,7 @@ pub(crate) fn put(store: &Store, bytes: &[u8]) -> Stored {
 
 /// An image of two layers that differ by `name`, and its manifest's digest.
 pub(crate) fn image(store: &Store, name: &str) -> Digest {
-    let layers: Vec<Stored> =
-        (0..2).map(|i| put(store, format!("{name} {i} ").repeat(50_000).as_bytes())).collect();
+    let layers: Vec<Stored> = (0..2).map(|i| put(store, format!("{name} {i} ").repeat(50_000).as_bytes())).collect();
     let ids: Vec<String> = layers.iter().map(|layer| format!("\"{}\"", layer.digest)).collect();
     let config = format!(
         r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
@@ -36,10 +35,7 @@ pub(crate) fn image(store: &Store, name: &str) -> Digest {
     );
     let config = put(store, config.as_bytes());
     let blob = |kind: &str, blob: &Stored| {
-        format!(
-            r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{}","size":{}}}"#,
-            blob.digest, blob.size
-        )
+        format!(r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{}","size":{}}}"#, blob.digest, blob.size)
     };
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{},"layers":[{},{}]}}"#,
@@ -93,12 +89,8 @@ impl Server {
         );
         let file = place.path().join("config.yml");
         fs::write(&file, config).expect("written");
-        let started = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
+        let started =
+            Command::new("docker-registry").arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let Ok(child) = started else {
             skip("docker-registry", "the program is not on this machine");
             return None;

@@ -201,7 +201,9 @@ fn a_token_is_asked_for_once_and_shown_with_every_request() {
     let (_place, server, _) = having(|request, stream, _| {
         let challenge = |extra: &str| {
             let own = request.headers.get("host").cloned().unwrap_or_default();
-            format!(r#"WWW-Authenticate: Bearer realm="http://{own}/token",service="s",scope="repository:a:pull{extra}""#)
+            format!(
+                r#"WWW-Authenticate: Bearer realm="http://{own}/token",service="s",scope="repository:a:pull{extra}""#
+            )
         };
         if request.target.starts_with("/token") {
             let body: &[u8] = if request.target.contains("service=s") && request.target.contains("pull") {
@@ -227,9 +229,10 @@ fn a_token_that_is_none_is_an_error_and_no_panic() {
     let server = Server::start(|request, stream| {
         let own = request.headers.get("host").cloned().unwrap_or_default();
         let challenge = format!(r#"WWW-Authenticate: Bearer realm="http://{own}/token""#);
-        match request.target.as_str() {
-            "/token" => whole(stream, br#"{"token":"a\nb"}"#),
-            _ => respond(stream, "401 Unauthorized", &[&challenge, "Content-Length: 0"], b""),
+        if request.target.starts_with("/token") {
+            whole(stream, br#"{"token":"a\nb"}"#);
+        } else {
+            respond(stream, "401 Unauthorized", &[&challenge, "Content-Length: 0"], b"");
         }
     });
     let error = get(&server, "a:x", &store().1).expect_err("no token");

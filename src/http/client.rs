@@ -153,9 +153,7 @@ fn reqwest_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, HttpError> {
         .flatten()
         .map(|(address, made)| match made {
             Ok(proxy) => Ok(proxy.no_proxy(except.clone())),
-            Err(source) => {
-                Err(HttpError::Proxy { proxy: without_credentials(address), source: source.without_url() })
-            }
+            Err(source) => Err(HttpError::Proxy { proxy: without_credentials(address), source: source.without_url() }),
         })
         .collect()
 }

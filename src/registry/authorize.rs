@@ -84,7 +84,9 @@ fn bearer_header(body: &[u8]) -> Option<HeaderValue> {
 
 fn basic(credential: &Credential) -> Option<HeaderValue> {
     match credential {
-        Credential::Basic { user, password } => secret(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))),
+        Credential::Basic { user, password } => {
+            secret(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+        }
         Credential::Identity { .. } => None,
     }
 }

@@ -23,9 +23,14 @@ pub struct Credentials(BTreeMap<String, Credential>);
 
 #[derive(Clone)]
 pub(super) enum Credential {
-    Basic { user: String, password: String },
+    Basic {
+        user: String,
+        password: String,
+    },
     /// An OAuth2 refresh token.
-    Identity { token: String },
+    Identity {
+        token: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -144,7 +149,8 @@ mod tests {
         assert_eq!(basic("r.test:5000"), "a:b");
         assert_eq!(basic("kept.elsewhere"), "None");
         assert!(!format!("{known:?}").contains("u:p"));
-        let error = Credentials::parse(br#"{"auths":{"r":{"auth":"!!secret"}}}"#, Path::new("c")).expect_err("no base64");
+        let error =
+            Credentials::parse(br#"{"auths":{"r":{"auth":"!!secret"}}}"#, Path::new("c")).expect_err("no base64");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 }

@@ -92,10 +92,8 @@ fn put(
     told: Told<'_>,
 ) -> Result<Descriptor, RegistryError> {
     let what = format!("manifest {digest}");
-    let manifest = stored(store, digest, &what)?.ok_or_else(|| StoreError::Missing {
-        digest: *digest,
-        root: store.root().to_owned(),
-    })?;
+    let manifest = stored(store, digest, &what)?
+        .ok_or_else(|| StoreError::Missing { digest: *digest, root: store.root().to_owned() })?;
     let (is_index, children) = manifest.children(&what)?;
     if is_index {
         for child in &children {

@@ -84,9 +84,7 @@ impl Layout {
                 self.wrong(&format!("nothing in it is called `{tag}`, only: {}", known.join(", ")))
             }),
             (None, [only]) => Ok(only),
-            (None, _) => {
-                Err(self.wrong(&format!("it has {} images: say which one by tag or digest", all.len())))
-            }
+            (None, _) => Err(self.wrong(&format!("it has {} images: say which one by tag or digest", all.len()))),
         }
     }
 

@@ -107,10 +107,9 @@ fn parse(what: &str, bytes: &[u8]) -> Result<Kind, RegistryError> {
             Err(wrong("an index and a manifest at the same time".to_owned()))
         }
         (Some(entries), None, None) => Ok(Kind::Index(entries)),
-        (None, Some(config), Some(layers)) if layers.len() <= LAYERS => Ok(Kind::Image {
-            config: config.descriptor(),
-            layers: layers.iter().map(Entry::descriptor).collect(),
-        }),
+        (None, Some(config), Some(layers)) if layers.len() <= LAYERS => {
+            Ok(Kind::Image { config: config.descriptor(), layers: layers.iter().map(Entry::descriptor).collect() })
+        }
         (None, Some(_), Some(layers)) => Err(wrong(format!("{} layers are more than {LAYERS}", layers.len()))),
         _ => Err(wrong("neither an index nor a manifest of an image".to_owned())),
     }
@@ -225,7 +224,9 @@ mod tests {
     fn a_document_that_is_an_index_and_a_manifest_is_refused() {
         let entry = r#"{"mediaType":"x","size":1,"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#;
         let both = format!(r#"{{"schemaVersion":2,"manifests":[{entry}],"config":{entry},"layers":[]}}"#);
-        for text in [both.as_str(), "{}", "[]", "", r#"{"schemaVersion":1,"fsLayers":[]}"#, r#"{"manifests":[{"size":-1}]}"#] {
+        for text in
+            [both.as_str(), "{}", "[]", "", r#"{"schemaVersion":1,"fsLayers":[]}"#, r#"{"manifests":[{"size":-1}]}"#]
+        {
             assert!(parse("x", text.as_bytes()).is_err(), "{text}");
         }
         let image = format!(r#"{{"config":{entry},"layers":[{entry}]}}"#);

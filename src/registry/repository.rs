@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use oci_spec::distribution::Reference;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
-    RANGE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue,
+    LOCATION, RANGE,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 
@@ -70,9 +70,8 @@ impl Registry {
         let host = reference.resolve_registry();
         let plain = is_loopback(host) || self.plain.iter().any(|allowed| allowed == host);
         let scheme = if plain { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", reference.repository())).map_err(|error| {
-            RegistryError::Reference { text: reference.to_string(), reason: error.to_string() }
-        })?;
+        let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", reference.repository()))
+            .map_err(|error| RegistryError::Reference { text: reference.to_string(), reason: error.to_string() })?;
         Ok(Repository {
             line: Line::new(&self.settings)?,
             base,
@@ -180,9 +179,9 @@ impl Repository {
         let what = format!("blob {digest} of {}", self.shown);
         let url = self.url(&format!("blobs/{digest}"));
         let found = self.line.patiently(&what, progress, || {
-            self.line.http.block_on(async {
-                self.ask(&what, &|client: &Client| client.head(url.clone())).await.map(|_| ())
-            })
+            self.line
+                .http
+                .block_on(async { self.ask(&what, &|client: &Client| client.head(url.clone())).await.map(|_| ()) })
         });
         match found {
             Ok(()) => Ok(true),
@@ -246,9 +245,8 @@ impl Repository {
         let url = self.url(&format!("manifests/{name}"));
         self.line.patiently(&what, progress, || {
             self.line.http.block_on(async {
-                let make = |client: &Client| {
-                    client.put(url.clone()).header(CONTENT_TYPE, media_type).body(bytes.to_vec())
-                };
+                let make =
+                    |client: &Client| client.put(url.clone()).header(CONTENT_TYPE, media_type).body(bytes.to_vec());
                 self.ask(&what, &make).await.map(|_| ())
             })
         })
@@ -268,11 +266,7 @@ impl Repository {
     }
 
     /// Asks, answers a challenge if there is one, and asks again.
-    async fn ask(
-        &self,
-        what: &str,
-        make: &dyn Fn(&Client) -> RequestBuilder,
-    ) -> Result<Response, RegistryError> {
+    async fn ask(&self, what: &str, make: &dyn Fn(&Client) -> RequestBuilder) -> Result<Response, RegistryError> {
         let client = self.line.http.client();
         let request = || make(client).header(ACCEPT_ENCODING, "identity");
         let response = self.line.send(what, self.with_authorization(request())).await?;

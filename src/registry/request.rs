@@ -102,12 +102,7 @@ impl Line {
     }
 
     /// Reads a body of at most `most` bytes.
-    pub(super) async fn body(
-        &self,
-        what: &str,
-        mut response: Response,
-        most: u64,
-    ) -> Result<Vec<u8>, RegistryError> {
+    pub(super) async fn body(&self, what: &str, mut response: Response, most: u64) -> Result<Vec<u8>, RegistryError> {
         let too_large = || RegistryError::TooLarge { what: what.to_owned(), most };
         if response.content_length().is_some_and(|length| length > most) {
             return Err(too_large());
@@ -152,10 +147,7 @@ fn said(body: &[u8]) -> String {
         message: String,
     }
     let Ok(errors) = serde_json::from_slice::<Errors>(body) else { return String::new() };
-    let text: Vec<String> = errors
-        .errors
-        .into_iter()
-        .map(|one| if one.message.is_empty() { one.code } else { one.message })
-        .collect();
+    let text: Vec<String> =
+        errors.errors.into_iter().map(|one| if one.message.is_empty() { one.code } else { one.message }).collect();
     text.join("; ").chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }

@@ -138,8 +138,11 @@ impl Downloaded {
         }
         file.set_permissions(Permissions::from_mode(self.mode))?;
         let seconds = Duration::from_secs(self.mtime.unsigned_abs());
-        let time =
-            if self.mtime < 0 { SystemTime::UNIX_EPOCH.checked_sub(seconds) } else { SystemTime::UNIX_EPOCH.checked_add(seconds) };
+        let time = if self.mtime < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(seconds)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(seconds)
+        };
         let time = time.unwrap_or(SystemTime::UNIX_EPOCH);
         file.set_times(std::fs::FileTimes::new().set_accessed(time).set_modified(time))
     }
@@ -203,9 +206,7 @@ impl HttpSource {
 
     fn offline(&self, url: &Url) -> SourceError {
         match self.checksum {
-            Some(digest) => {
-                SourceError::Offline { file: from_url(url), digest, origins: vec![shown(url)] }
-            }
+            Some(digest) => SourceError::Offline { file: from_url(url), digest, origins: vec![shown(url)] },
             None => SourceError::OfflineSource { what: shown(url) },
         }
     }
@@ -245,7 +246,8 @@ impl HttpSource {
             return header(name, "", secrets(name).ok_or_else(missing)?).map(Some);
         }
         let host = url.host_str().unwrap_or_default();
-        for (name, before) in [(format!("HTTP_AUTH_TOKEN_{host}"), "Bearer "), (format!("HTTP_AUTH_HEADER_{host}"), "")] {
+        for (name, before) in [(format!("HTTP_AUTH_TOKEN_{host}"), "Bearer "), (format!("HTTP_AUTH_HEADER_{host}"), "")]
+        {
             if let Some(secret) = secrets(&name) {
                 return header(&name, before, secret).map(Some);
             }
@@ -278,8 +280,7 @@ impl Request<'_> {
             .build();
         let name = shown(self.url);
         for attempts in 1.. {
-            let mut moved =
-                |current, total| progress.event(&Event::Status { vertex, id: &name, current, total });
+            let mut moved = |current, total| progress.event(&Event::Status { vertex, id: &name, current, total });
             let (reason, after) = match http.block_on(self.attempt(&http, store, origins, seen, &mut moved)) {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Fatal(error)) => return Err(error),

@@ -244,7 +244,9 @@ impl SourceError {
             Self::Download { tried } if matches!(tried.reason, Reason::Certificate { .. }) => {
                 "install the package ca-certificates, or name your own with SSL_CERT_FILE".to_owned()
             }
-            Self::Download { .. } => "mend the address or the connection (proxies are taken from HTTPS_PROXY)".to_owned(),
+            Self::Download { .. } => {
+                "mend the address or the connection (proxies are taken from HTTPS_PROXY)".to_owned()
+            }
             Self::OfflineSource { .. } => "run the same command once without --offline".to_owned(),
             Self::Changed { .. } => "run the same command again when nothing writes there".to_owned(),
             Self::Special { .. } => "leave it out with an exclude pattern (`.dockerignore`)".to_owned(),

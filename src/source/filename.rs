@@ -27,7 +27,8 @@ pub(super) fn from_disposition(text: &str) -> Option<String> {
         match name.trim().to_ascii_lowercase().as_str() {
             "filename" => plain = Some(value),
             "filename*" => {
-                let (charset, value) = value.split_once('\'').and_then(|(set, rest)| Some((set, rest.split_once('\'')?.1)))?;
+                let (charset, value) =
+                    value.split_once('\'').and_then(|(set, rest)| Some((set, rest.split_once('\'')?.1)))?;
                 encoded = charset.eq_ignore_ascii_case("utf-8").then(|| decoded(value)).flatten();
             }
             _ => {}
@@ -106,7 +107,9 @@ mod tests {
         assert_eq!(read("inline; filename=\"x\"; filename*=UTF-8''%e2%82%ac").as_deref(), Some("€"));
         assert_eq!(read("attachment; filename=\"../../etc/passwd\"").as_deref(), Some("passwd"));
         assert_eq!(read("attachment; filename=\"a\\\"b\"").as_deref(), Some("a\"b"));
-        for text in ["attachment", "attachment; filename=\"a", "attachment; filename=\"a/\"", "", ";=;=", "a;filename*=x"] {
+        for text in
+            ["attachment", "attachment; filename=\"a", "attachment; filename=\"a/\"", "", ";=;=", "a;filename*=x"]
+        {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -38,7 +38,9 @@ pub(super) fn follow(root: &Path, paths: &[String]) -> Option<Vec<String>> {
     let mut patterns: Vec<String> = Vec::new();
     for path in found {
         // What a directory's name includes needs no name of its own.
-        if !patterns.last().is_some_and(|last| path.strip_prefix(last.as_str()).is_some_and(|rest| rest.starts_with('/')))
+        if !patterns
+            .last()
+            .is_some_and(|last| path.strip_prefix(last.as_str()).is_some_and(|rest| rest.starts_with('/')))
         {
             patterns.push(path);
         }

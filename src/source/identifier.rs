@@ -205,10 +205,9 @@ impl Reader<'_> {
             !value.is_empty() && *value != "false" && names.iter().any(|name| key.starts_with(name))
         });
         match found {
-            Some((attribute, _)) => Err(IdentifierError::Unsupported {
-                identifier: self.identifier.clone(),
-                attribute: attribute.clone(),
-            }),
+            Some((attribute, _)) => {
+                Err(IdentifierError::Unsupported { identifier: self.identifier.clone(), attribute: attribute.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -325,11 +324,12 @@ impl Reader<'_> {
 
     fn git(&self) -> Result<Identifier, IdentifierError> {
         self.refuse(&[word::GIT_SIGNATURE, word::GIT_BUNDLE, word::GIT_CHECKOUT_BUNDLE])?;
-        let mut source = GitSource::parse(self.rest).map_err(|error: GitUrlError| self.malformed(&error.to_string()))?;
+        let mut source =
+            GitSource::parse(self.rest).map_err(|error: GitUrlError| self.malformed(&error.to_string()))?;
         if let Some(url) = self.get(word::GIT_FULL_URL) {
-            source = source.at(url).map_err(|error| {
-                self.attribute(word::GIT_FULL_URL, &crate::http::without_credentials(url), error)
-            })?;
+            source = source
+                .at(url)
+                .map_err(|error| self.attribute(word::GIT_FULL_URL, &crate::http::without_credentials(url), error))?;
         }
         source.mtime_of_commit = match self.get(word::GIT_MTIME) {
             None | Some("checkout") => false,
@@ -393,18 +393,24 @@ mod tests {
 
     #[test]
     fn every_kind_of_source_is_read() {
-        let image = parse(&format!("docker-image://docker.io/library/alpine:3@{DIGEST}"), &[("image.resolvemode", "pull")]);
+        let image =
+            parse(&format!("docker-image://docker.io/library/alpine:3@{DIGEST}"), &[("image.resolvemode", "pull")]);
         assert!(matches!(image, Ok(Identifier::Image { mode: ResolveMode::Pull, .. })), "{image:?}");
         let layout = parse(&format!("oci-layout://a/b:tag@{DIGEST}"), &[("oci.store", "s"), ("unknown", "x")]);
         let Ok(Identifier::Layout { store, tag, digest, .. }) = layout else { panic!("{layout:?}") };
         assert_eq!((store.as_str(), tag.as_deref(), digest.is_some()), ("s", Some("tag"), true));
-        let blob = parse(&format!("oci-layout+blob://sources@{DIGEST}"), &[("http.filename", "f"), ("http.perm", "0644")]);
+        let blob =
+            parse(&format!("oci-layout+blob://sources@{DIGEST}"), &[("http.filename", "f"), ("http.perm", "0644")]);
         let Ok(Identifier::LayoutBlob { store, file, .. }) = blob else { panic!("{blob:?}") };
         assert_eq!((store.as_str(), file.mode), ("sources", Some(0o644)));
-        let local = parse("local://context", &[("local.includepattern", r#"["a","!b"]"#), ("local.followpaths", "null")]);
+        let local =
+            parse("local://context", &[("local.includepattern", r#"["a","!b"]"#), ("local.followpaths", "null")]);
         let Ok(Identifier::Local(local)) = local else { panic!("{local:?}") };
         assert_eq!((local.include.len(), local.follow.len()), (2, 0));
-        let http = parse("https://h.test/f", &[("http.uid", "0x10"), ("http.header.ACCEPT", "a"), ("http.header.cookie", "c")]);
+        let http = parse(
+            "https://h.test/f",
+            &[("http.uid", "0x10"), ("http.header.ACCEPT", "a"), ("http.header.cookie", "c")],
+        );
         let Ok(Identifier::Http(http)) = http else { panic!("{http:?}") };
         assert_eq!((http.file.uid, http.headers.len()), (16, 1));
     }

@@ -67,7 +67,7 @@ pub fn local(
     let (sender, receiver) = sync_channel::<Job>(QUEUE);
     let receiver = Mutex::new(receiver);
     let failed = || failure.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-    let directories = std::thread::scope(|scope| {
+    let walked = std::thread::scope(|scope| {
         for _ in 0..jobs.get().min(8) {
             scope.spawn(|| {
                 let mut done = Copied::default();
@@ -91,15 +91,25 @@ pub fn local(
                 copied.bytes += done.bytes;
             });
         }
-        let walk = Walk { root: &root, filter: &filter, stop, sender, failed: &failed, links: BTreeMap::new() };
+        let walk = Walk {
+            root: &root,
+            filter: &filter,
+            stop,
+            sender,
+            failed: &failed,
+            links: BTreeMap::new(),
+            copied: Copied::default(),
+        };
         walk.run(top, source.metadata_only)
     });
     if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
     // Inner ones first, after all that changes them.
-    directories?.iter().rev().try_for_each(|made| made.dress(into))?;
-    Ok(*copied.lock().unwrap_or_else(PoisonError::into_inner))
+    let (directories, linked) = walked?;
+    directories.iter().rev().try_for_each(|made| made.dress(into))?;
+    let copied = copied.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Copied { files: copied.files + linked.files, bytes: copied.bytes + linked.bytes })
 }
 
 fn filter(root: &Path, source: &LocalSource) -> Result<Filter, SourceError> {
@@ -177,6 +187,7 @@ struct Walk<'a> {
     failed: &'a dyn Fn() -> bool,
     /// First copies of files with several names.
     links: BTreeMap<(u64, u64), PathBuf>,
+    copied: Copied,
 }
 
 /// A directory in the middle of its walk.
@@ -187,7 +198,7 @@ struct Frame {
 }
 
 impl Walk<'_> {
-    fn run(mut self, top: Arc<Level>, metadata_only: bool) -> Result<Vec<Made>, SourceError> {
+    fn run(mut self, top: Arc<Level>, metadata_only: bool) -> Result<(Vec<Made>, Copied), SourceError> {
         let into = Arc::clone(&top);
         let mut made = Vec::new();
         let names = self.names(&top)?;
@@ -225,7 +236,7 @@ impl Walk<'_> {
                 self.take(&into, level, name, &stat, metadata_only)?;
             }
         }
-        Ok(made)
+        Ok((made, self.copied))
     }
 
     fn error(&self, action: &'static str, path: &Path, errno: Errno) -> SourceError {
@@ -297,8 +308,10 @@ impl Walk<'_> {
                     }
                     // At once: the next name is linked to it.
                     let job = Job { level, name };
-                    if job.copy(&mut vec![0; SMALL], metadata_only)?.is_some() {
+                    if let Some(bytes) = job.copy(&mut vec![0; SMALL], metadata_only)? {
                         self.links.insert(inode, path);
+                        self.copied.files += 1;
+                        self.copied.bytes += bytes;
                     }
                     return Ok(());
                 }
@@ -342,7 +355,8 @@ fn ensure(root: &Path, level: &Arc<Level>, made: &mut Vec<Made>) -> Result<(), S
         at = at.parent.as_ref().expect("the top has its twin from the beginning");
     }
     for level in missing.into_iter().rev() {
-        let fail = |errno: Errno| SourceError::Io { action: "create", path: root.join(&level.path), source: errno.into() };
+        let fail =
+            |errno: Errno| SourceError::Io { action: "create", path: root.join(&level.path), source: errno.into() };
         let above = level.parent.as_ref().expect("only the top has none").twin();
         rustix::fs::mkdirat(above, &level.name, Mode::RWXU).map_err(fail)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -438,9 +452,9 @@ fn times(stat: &Stat) -> Timestamps {
 }
 
 fn xattrs(file: impl AsFd) -> Result<Vec<(CString, Vec<u8>)>, Errno> {
-    let mut names = vec![0_u8; 0];
+    let mut names: Vec<u8> = Vec::new();
     loop {
-        let length = match rustix::fs::flistxattr(&file, &mut [0_u8; 0]) {
+        let length = match rustix::fs::flistxattr_query(&file) {
             Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
             other => other?,
         };

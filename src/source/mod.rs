@@ -41,6 +41,7 @@ mod reason;
 mod rootfs;
 mod wait;
 
+pub use crate::http::{Patience, Proxies, Stop};
 pub use apt::{host_mirrors, host_sources};
 pub use download::{Downloaded, FileAttributes, HttpSource, Secrets, download};
 pub use error::SourceError;
@@ -48,7 +49,6 @@ pub use fetch::{LARGEST, PARALLEL, fetch, fetch_all};
 pub use identifier::{Identifier, IdentifierError, LocalSource, ResolveMode};
 pub use local::{Copied, local};
 pub use lock::{read_rootfs, update_rootfs};
-pub use crate::http::{Patience, Proxies, Stop};
 pub use origin::{Origins, Pinned};
 pub use reason::{Reason, Tried};
 pub use rootfs::{Assembled, assemble, reproduce, tag};

@@ -56,7 +56,7 @@ impl Checkout<'_> {
             None
         };
         let tree = whole.as_ref().map_or(self.into, tempfile::TempDir::path);
-        self.furnish(&git_dir, keep)?;
+        self.furnish(&git_dir, tree, keep)?;
         let git = |action, arguments: &[&str]| {
             let call = Call { git_dir: Some(&git_dir), work_tree: Some(tree), own_files: false, arguments };
             self.program.run(action, &call)
@@ -90,10 +90,10 @@ impl Checkout<'_> {
     }
 
     /// Makes the checkout's own repository: it has the object, or borrows it.
-    fn furnish(&self, git_dir: &Path, keep: bool) -> Result<(), GitError> {
+    fn furnish(&self, git_dir: &Path, tree: &Path, keep: bool) -> Result<(), GitError> {
         let object = self.resolved.object.as_str();
         fs::create_dir_all(git_dir).map_err(GitError::io("create", git_dir))?;
-        init(self.program, git_dir, false, object.len() == 64)?;
+        init(self.program, git_dir, Some(tree), object.len() == 64)?;
         let git = |action, own_files, arguments: &[&str]| {
             self.program.run(action, &Call { git_dir: Some(git_dir), own_files, arguments, work_tree: None })
         };
@@ -124,7 +124,8 @@ impl Checkout<'_> {
             name => format!("{kept}:refs/tags/{name}"),
         };
         let from = format!("file://{}", self.bare.display());
-        let arguments = ["fetch", "--quiet", "-u", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", &from, &spec];
+        let arguments =
+            ["fetch", "--quiet", "-u", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", &from, &spec];
         git("fetch", true, &arguments).map(|_| ())
     }
 

@@ -76,9 +76,8 @@ pub fn resolve(
         return Err(GitError::Offline { remote: source.shown() });
     }
     let call = Opened::new(source, store, origins, access)?;
-    let list = |arguments: &[&str]| {
-        call.program().run("list the references of", &Call { arguments, ..Call::default() })
-    };
+    let list =
+        |arguments: &[&str]| call.program().run("list the references of", &Call { arguments, ..Call::default() });
     let mut reference = source.reference.clone();
     if reference.is_empty() {
         let listed = list(&["ls-remote", "--symref", "--", &source.remote, "HEAD"])?;
@@ -243,9 +242,8 @@ pub(super) fn fetch(
     if !bare.join("HEAD").exists() {
         begin(program, &bare, &source.remote, object.len() == 64)?;
     }
-    let git = |action, arguments: &[&str]| {
-        program.run(action, &Call { git_dir: Some(&bare), arguments, ..Call::default() })
-    };
+    let git =
+        |action, arguments: &[&str]| program.run(action, &Call { git_dir: Some(&bare), arguments, ..Call::default() });
     let commit = format!("{object}^{{commit}}");
     let has = || {
         let arguments = ["cat-file", "-e", &commit];
@@ -304,7 +302,7 @@ fn begin(program: &Program<'_>, bare: &Path, remote: &str, sha256: bool) -> Resu
     crate::store::remove_tree(bare).map_err(GitError::io("remove", bare))?;
     let above = bare.parent().unwrap_or(bare);
     let new = tempfile::Builder::new().prefix("new-").tempdir_in(above).map_err(GitError::io("create", above))?;
-    init(program, new.path(), true, sha256)?;
+    init(program, new.path(), None, sha256)?;
     let arguments = ["remote", "add", "origin", remote];
     program.run("name", &Call { git_dir: Some(new.path()), arguments: &arguments, ..Call::default() })?;
     std::fs::rename(new.path(), bare).map_err(GitError::io("publish", bare))?;
@@ -312,15 +310,22 @@ fn begin(program: &Program<'_>, bare: &Path, remote: &str, sha256: bool) -> Resu
     Ok(())
 }
 
-pub(super) fn init(program: &Program<'_>, directory: &Path, bare: bool, sha256: bool) -> Result<(), GitError> {
+/// Makes an empty repository, bare unless it has a tree.
+pub(super) fn init(
+    program: &Program<'_>,
+    directory: &Path,
+    work_tree: Option<&Path>,
+    sha256: bool,
+) -> Result<(), GitError> {
     let mut arguments = vec!["init", "--quiet", "--template="];
-    if bare {
+    if work_tree.is_none() {
         arguments.push("--bare");
     }
     if sha256 {
         arguments.push("--object-format=sha256");
     }
-    program.run("begin", &Call { git_dir: Some(directory), arguments: &arguments, ..Call::default() }).map(|_| ())
+    let call = Call { git_dir: Some(directory), work_tree, own_files: false, arguments: &arguments };
+    program.run("begin", &call).map(|_| ())
 }
 
 #[cfg(test)]

@@ -87,9 +87,10 @@ fn remote(address: &str) -> Result<String, GitUrlError> {
             Ok(address.to_owned())
         };
     }
-    let protocol = address.split_once("://").map(|(protocol, _)| protocol).filter(|protocol| {
-        !protocol.is_empty() && protocol.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    });
+    let protocol = address
+        .split_once("://")
+        .map(|(protocol, _)| protocol)
+        .filter(|protocol| !protocol.is_empty() && protocol.bytes().all(|byte| byte.is_ascii_alphanumeric()));
     let address = match protocol.map(str::to_ascii_lowercase) {
         Some(protocol) if PROTOCOLS.contains(&protocol.as_str()) => address.to_owned(),
         // For tests and those who allow it; whether it is spoken is decided when it is.
@@ -99,7 +100,8 @@ fn remote(address: &str) -> Result<String, GitUrlError> {
     };
     let url = Url::parse(&address).map_err(|_| GitUrlError::Protocol)?;
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or(GitUrlError::Protocol)?;
-    if host.starts_with('-') || url.username().starts_with('-') || url.path().starts_with("/-") && url.scheme() == "ssh" {
+    if host.starts_with('-') || url.username().starts_with('-') || url.path().starts_with("/-") && url.scheme() == "ssh"
+    {
         return Err(GitUrlError::Characters);
     }
     Ok(address)
