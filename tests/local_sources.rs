@@ -119,7 +119,7 @@ fn attributes_are_kept_but_not_those_of_overlays() {
     let file = File::open(place.from().join("a")).expect("open");
     let set = |name: &str| rustix::fs::fsetxattr(&file, name, b"v", rustix::fs::XattrFlags::empty());
     if let Err(error) = set("user.kept") {
-        return skip("xattrs", &error.to_string());
+        return skip("xattr", &error.to_string());
     }
     let _ = set("user.overlay.opaque");
     let (into, _) = place.copy(&everything()).expect("copied");

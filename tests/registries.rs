@@ -179,6 +179,7 @@ fn what_another_program_wrote_is_read_and_what_we_push_is_read_by_it() {
     push(&registry(), &server.reference("b:x"), &manifest, &from, TOLD).expect("pushed");
     let layout = place.path().join("layout");
     let copied = Command::new("skopeo")
+        .env("HOME", place.path())
         .args(["copy", "--quiet", "--insecure-policy", "--src-tls-verify=false"])
         .arg(format!("docker://{}", server.reference("b:x")))
         .arg(format!("oci:{}:here", layout.display()))

@@ -8,6 +8,7 @@
 //! settings ....... proxies, patience, stop: values
 //! client ......... the runtime and the client, made once for equal settings
 //! headers ........ what servers say of time
+//! pace ........... how often progress is told
 //! ```
 //!
 //! Why not a blocking client: those that know proxies and rustls are this one with a thread behind it.
@@ -15,9 +16,11 @@
 mod client;
 mod error;
 mod headers;
+mod pace;
 mod settings;
 
 pub use client::{Http, is_certificate, unless_stopped};
 pub use error::{HttpError, Stopped};
 pub use headers::{http_date, retry_after};
+pub use pace::Pace;
 pub use settings::{Patience, Proxies, Settings, Stop, shown, without_credentials};

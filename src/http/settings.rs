@@ -16,6 +16,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Asked often: ends all transfers soon when it says so.
     pub stop: Stop,
+    /// Never touch the network.
+    pub offline: bool,
 }
 
 /// Proxies, as the usual variables name them (`curl(1)` ENVIRONMENT).

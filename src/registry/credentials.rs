@@ -27,7 +27,7 @@ pub(super) enum Credential {
         user: String,
         password: String,
     },
-    /// An OAuth2 refresh token.
+    /// A refresh token (RFC 6749 section 6).
     Identity {
         token: String,
     },
@@ -36,11 +36,11 @@ pub(super) enum Credential {
 #[derive(Deserialize)]
 struct Config {
     #[serde(default)]
-    auths: BTreeMap<String, Auth>,
+    auths: BTreeMap<String, Entry>,
 }
 
 #[derive(Deserialize, Default)]
-struct Auth {
+struct Entry {
     #[serde(default)]
     auth: String,
     #[serde(default)]
@@ -80,23 +80,23 @@ impl Credentials {
         let config: Config = serde_json::from_slice(bytes)
             .map_err(|error| wrong(format!("line {} column {} is not as it must be", error.line(), error.column())))?;
         let mut known = BTreeMap::new();
-        for (registry, auth) in config.auths {
+        for (registry, entry) in config.auths {
             let name = host(&registry);
-            let credential = if !auth.identitytoken.is_empty() {
-                Some(Credential::Identity { token: auth.identitytoken })
-            } else if !auth.auth.is_empty() {
-                let text = auth.auth.trim();
+            let credential = if !entry.identitytoken.is_empty() {
+                Some(Credential::Identity { token: entry.identitytoken })
+            } else if !entry.auth.is_empty() {
+                let text = entry.auth.trim();
                 let decoded = STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok();
                 let pair = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
                 let pair = pair.as_deref().and_then(|pair| pair.split_once(':'));
                 let (user, password) = pair.ok_or_else(|| wrong(format!("`auth` of `{registry}` is not base64")))?;
                 let password = password.trim_end_matches('\0');
                 Some(Credential::Basic { user: user.to_owned(), password: password.to_owned() })
-            } else if auth.username.is_empty() {
+            } else if entry.username.is_empty() {
                 // Whoever keeps it elsewhere leaves an empty entry here.
                 None
             } else {
-                Some(Credential::Basic { user: auth.username, password: auth.password })
+                Some(Credential::Basic { user: entry.username, password: entry.password })
             };
             if let Some(credential) = credential {
                 known.insert(name, credential);

@@ -157,6 +157,12 @@ pub enum RegistryError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The network must not be used.
+    #[error("{what} is not in the store and --offline forbids to fetch it")]
+    Offline {
+        /// What was asked for.
+        what: String,
+    },
     /// The run was interrupted.
     #[error("interrupted while fetching {what}")]
     Stopped {
@@ -171,17 +177,17 @@ impl RegistryError {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 
-    /// Tells whether another attempt may help, and how long the server asks to wait before it.
-    pub(super) fn again(&self) -> Option<Option<Duration>> {
+    /// Tells whether another attempt may help, and how long the server asks to wait at least.
+    pub(super) fn again(&self) -> Option<Duration> {
         match self {
             Self::Status { status, after, .. } => {
-                matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504).then_some(*after)
+                matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504).then_some(after.unwrap_or_default())
             }
             Self::Request { source, .. } => {
                 let never = source.is_builder() || source.is_redirect() || crate::http::is_certificate(source);
-                (!never).then_some(None)
+                (!never).then_some(Duration::ZERO)
             }
-            Self::Cut { .. } | Self::Stalled { .. } => Some(None),
+            Self::Cut { .. } | Self::Stalled { .. } => Some(Duration::ZERO),
             _ => None,
         }
     }
@@ -220,6 +226,7 @@ impl RegistryError {
                 | Self::Manifest { .. }
                 | Self::Platform { .. }
                 | Self::Layout { .. }
+                | Self::Offline { .. }
         ) || self.is_missing()
     }
 
@@ -240,6 +247,7 @@ impl RegistryError {
             Self::Request { .. } | Self::Cut { .. } | Self::Stalled { .. } => {
                 "mend the connection (proxies are taken from HTTPS_PROXY) and run the same command again"
             }
+            Self::Offline { .. } => "run the same command once without --offline",
             Self::Stopped { .. } => "run the same command again: what has come whole is kept",
             Self::Platform { .. } => "ask for a platform that it has, or for another image",
             _ => return None,

@@ -11,7 +11,7 @@ use super::error::RegistryError;
 use super::manifest::{Descriptor, MOST, MOST_CONFIG, Manifest, diff_ids, select};
 use super::platform::Platform;
 use super::repository::{Registry, Repository};
-use crate::oci::{DiffId, Digest};
+use crate::oci::{DiffId, Digest, DigestError};
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
 
@@ -122,16 +122,13 @@ fn find(
         keep(store, &manifest)?;
         Ok(manifest)
     };
-    let top = match reference.digest() {
-        Some(text) => {
-            let wrong = |reason: String| RegistryError::Reference { text: what.clone(), reason };
-            get(&text.parse().map_err(|error: crate::oci::DigestError| wrong(error.to_string()))?)?
-        }
-        None => {
-            let manifest = repository.get_manifest(reference.tag().unwrap_or("latest"), told.0)?;
-            keep(store, &manifest)?;
-            manifest
-        }
+    let top = if let Some(text) = reference.digest() {
+        let wrong = |error: DigestError| RegistryError::Reference { text: what.clone(), reason: error.to_string() };
+        get(&text.parse().map_err(wrong)?)?
+    } else {
+        let manifest = repository.get_manifest(reference.tag().unwrap_or("latest"), told.0)?;
+        keep(store, &manifest)?;
+        manifest
     };
     select(&what, top, platform, &|descriptor| promised(get(&descriptor.digest)?, descriptor, &what))
 }

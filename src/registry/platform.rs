@@ -26,11 +26,9 @@ impl Platform {
             ("x86_64" | "x86-64" | "amd64", "v1" | "") => ("amd64", ""),
             ("x86_64" | "x86-64", other) => ("amd64", other),
             ("aarch64" | "arm64", "8" | "v8" | "") => ("arm64", ""),
-            ("armhf", _) => ("arm", "v7"),
-            ("armel", _) => ("arm", "v6"),
-            ("arm", "" | "7") => ("arm", "v7"),
+            ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
+            ("armel", _) | ("arm", "6") => ("arm", "v6"),
             ("arm", "5") => ("arm", "v5"),
-            ("arm", "6") => ("arm", "v6"),
             ("arm", "8") => ("arm", "v8"),
             (architecture, variant) => (architecture, variant),
         };

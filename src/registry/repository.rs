@@ -17,7 +17,7 @@ use super::credentials::{Credential, Credentials};
 use super::error::RegistryError;
 use super::manifest::{ACCEPT as MANIFESTS, MOST, Manifest};
 use super::request::Line;
-use crate::http::Settings;
+use crate::http::{Pace, Settings};
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::store::{BlobWriter, Lock, Store, StoreError, Stored};
@@ -104,6 +104,7 @@ impl Repository {
     /// `Digest`, `TooLarge`, `Status` and the others of a request.
     pub fn get_manifest(&self, name: &str, progress: &dyn Progress) -> Result<Manifest, RegistryError> {
         let what = format!("manifest `{name}` of {}", self.shown);
+        check_name(name)?;
         let url = self.url(&format!("manifests/{name}"));
         let (bytes, headers) = self.line.patiently(&what, progress, || {
             self.line.http.block_on(async {
@@ -149,8 +150,11 @@ impl Repository {
             let writer_now = self.line.patiently(&what, progress, || {
                 let begun = writer.take();
                 resumed |= begun.as_ref().is_some_and(|begun| begun.size() > 0);
+                let mut pace = Pace::default();
                 let mut moved = |current, total| {
-                    progress.event(&Event::Status { vertex, id: &id, current, total });
+                    if pace.is_due(current, total) {
+                        progress.event(&Event::Status { vertex, id: &id, current, total });
+                    }
                 };
                 let wanted = Wanted { what: &what, digest, size };
                 self.line.http.block_on(self.transfer(&wanted, store, begun, &mut writer, &mut moved))
@@ -202,8 +206,8 @@ impl Repository {
         let start = self.url("blobs/uploads/");
         self.line.patiently(&what, progress, || {
             self.line.http.block_on(async {
-                let begin = |client: &Client| client.post(start.clone()).header(CONTENT_LENGTH, 0);
-                let begun = self.ask(&what, &begin).await?;
+                let post = |client: &Client| client.post(start.clone()).header(CONTENT_LENGTH, 0);
+                let begun = self.ask(&what, &post).await?;
                 let mut place = location(&begun).ok_or_else(|| RegistryError::Token {
                     what: what.clone(),
                     reason: "the registry names no place to send it to".to_owned(),
@@ -242,6 +246,7 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<(), RegistryError> {
         let what = format!("manifest `{name}` for {}", self.shown);
+        check_name(name)?;
         let url = self.url(&format!("manifests/{name}"));
         self.line.patiently(&what, progress, || {
             self.line.http.block_on(async {
@@ -370,6 +375,15 @@ impl Repository {
             std::thread::sleep(GLANCE);
         }
     }
+}
+
+/// Accepts tags and digests (`distribution-spec spec.md#pulling-manifests`), which cannot lead elsewhere.
+fn check_name(name: &str) -> Result<(), RegistryError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte);
+    if !name.is_empty() && !name.starts_with(['.', '-']) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(RegistryError::Reference { text: name.to_owned(), reason: "neither a tag nor a digest".to_owned() })
 }
 
 struct Wanted<'a> {

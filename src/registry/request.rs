@@ -36,6 +36,9 @@ impl Line {
         progress: &dyn Progress,
         mut attempt: impl FnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
+        if self.settings.offline {
+            return Err(RegistryError::Offline { what: what.to_owned() });
+        }
         let patience = self.settings.patience;
         let mut pauses = ExponentialBuilder::new()
             .with_min_delay(patience.pause)
@@ -51,7 +54,7 @@ impl Line {
             let Some(after) = error.again() else { return Err(error.counted(attempts)) };
             let hopeless = error.is_connect() && attempts >= CONNECTIONS;
             let Some(pause) = pauses.next().filter(|_| !hopeless) else { return Err(error.counted(attempts)) };
-            let pause = pause.max(after.unwrap_or_default()).min(patience.longest);
+            let pause = pause.max(after).min(patience.longest);
             progress.event(&Event::Note { message: &format!("{error}; trying again in {:.1} s", pause.as_secs_f32()) });
             self.http
                 .pause(pause, &self.settings.stop)

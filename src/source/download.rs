@@ -24,7 +24,7 @@ use super::http::{Failure, Transfers};
 use super::origin::Origins;
 use super::reason::{Reason, Tried};
 use super::wait::wait_for;
-use crate::http::{http_date, shown};
+use crate::http::{Pace, http_date, shown};
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, Stored};
@@ -280,7 +280,12 @@ impl Request<'_> {
             .build();
         let name = shown(self.url);
         for attempts in 1.. {
-            let mut moved = |current, total| progress.event(&Event::Status { vertex, id: &name, current, total });
+            let mut pace = Pace::default();
+            let mut moved = |current, total| {
+                if pace.is_due(current, total) {
+                    progress.event(&Event::Status { vertex, id: &name, current, total });
+                }
+            };
             let (reason, after) = match http.block_on(self.attempt(&http, store, origins, seen, &mut moved)) {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Fatal(error)) => return Err(error),
@@ -311,7 +316,7 @@ impl Request<'_> {
         let mut response = http.answer(request, &name, origins).await?;
         match response.status() {
             StatusCode::NOT_MODIFIED if seen.is_some() => return Ok(Answer::Unchanged),
-            StatusCode::OK => {}
+            status if status.is_success() && status != StatusCode::PARTIAL_CONTENT => {}
             _ => return Err(super::http::refused(&response)),
         }
         let text = |name: HeaderName| response.headers().get(name)?.to_str().ok().map(str::to_owned);

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::Url;
@@ -17,7 +16,7 @@ use super::origin::{Origins, Pinned, Place, is_file_name};
 use super::partial::{Partial, copy_in};
 use super::reason::{Reason, Tried};
 use super::wait::wait_for;
-use crate::http::shown;
+use crate::http::{Pace, shown};
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, Stored};
@@ -27,9 +26,6 @@ pub const PARALLEL: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not zer
 
 /// The most bytes of a file whose size no lock names: four times the largest source known.
 pub const LARGEST: u64 = 1 << 30;
-
-/// Progress is told at most this often for one file.
-const TELL: Duration = Duration::from_millis(100);
 
 /// Attempts at one origin that does not even answer, whatever `Patience` says: a machine behind a wall should hear of
 /// it soon.
@@ -212,12 +208,9 @@ fn from_http(
     if partial.length() > bound {
         partial.restart()?;
     }
-    let mut told = None;
+    let mut pace = Pace::default();
     let mut moved = |current: u64, total: Option<u64>| {
-        let now = Instant::now();
-        let due = told.is_none_or(|last: Instant| now.duration_since(last) >= TELL) || Some(current) == total;
-        if due {
-            told = Some(now);
+        if pace.is_due(current, total) {
             teller.progress.event(&Event::Status { vertex: teller.vertex, id: &pinned.file, current, total });
         }
     };

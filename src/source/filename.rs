@@ -62,7 +62,7 @@ fn parameter(text: &str) -> Option<(String, &str)> {
 }
 
 /// Undoes percent-encoding; `None` for what is not UTF-8 then.
-fn decoded(text: &str) -> Option<String> {
+pub(super) fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

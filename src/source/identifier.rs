@@ -178,7 +178,7 @@ impl Reader<'_> {
         IdentifierError::Malformed { identifier: self.identifier.clone(), reason: reason.to_owned() }
     }
 
-    fn attribute(&self, attribute: &str, value: &str, reason: impl ToString) -> IdentifierError {
+    fn attribute(&self, attribute: &str, value: &str, reason: &dyn std::fmt::Display) -> IdentifierError {
         IdentifierError::Attribute {
             identifier: self.identifier.clone(),
             attribute: attribute.to_owned(),
@@ -214,15 +214,15 @@ impl Reader<'_> {
 
     fn list(&self, name: &str) -> Result<Vec<String>, IdentifierError> {
         let Some(json) = self.get(name) else { return Ok(Vec::new()) };
-        let list: Option<Vec<String>> =
-            serde_json::from_str(json).map_err(|error| self.attribute(name, json, format!("no JSON list: {error}")))?;
+        let list: Option<Vec<String>> = serde_json::from_str(json)
+            .map_err(|error| self.attribute(name, json, &format_args!("no JSON list: {error}")))?;
         Ok(list.unwrap_or_default())
     }
 
     fn limit(&self, name: &str) -> Result<Option<usize>, IdentifierError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         match text.parse() {
-            Ok(0) | Err(_) => Err(self.attribute(name, text, "not a number above zero")),
+            Ok(0) | Err(_) => Err(self.attribute(name, text, &"not a number above zero")),
             Ok(limit) => Ok(Some(limit)),
         }
     }
@@ -238,12 +238,12 @@ impl Reader<'_> {
             _ => (text, 10),
         };
         let number = u32::from_str_radix(digits, radix).ok().filter(|number| *number <= most);
-        number.map(Some).ok_or_else(|| self.attribute(name, text, format!("not a number from 0 to {most}")))
+        number.map(Some).ok_or_else(|| self.attribute(name, text, &format_args!("not a number from 0 to {most}")))
     }
 
     fn checksum(&self, name: &str) -> Result<Option<Digest>, IdentifierError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|error: crate::oci::DigestError| self.attribute(name, text, error))
+        text.parse().map(Some).map_err(|error: crate::oci::DigestError| self.attribute(name, text, &error))
     }
 
     fn digest(&self, text: Option<&str>) -> Result<Digest, IdentifierError> {
@@ -277,7 +277,7 @@ impl Reader<'_> {
             Some("pull") => ResolveMode::Pull,
             Some("local") => ResolveMode::Local,
             Some(other) => {
-                return Err(self.attribute(word::IMAGE_RESOLVE_MODE, other, "use default, pull or local"));
+                return Err(self.attribute(word::IMAGE_RESOLVE_MODE, other, &"use default, pull or local"));
             }
         };
         Ok(Identifier::Image {
@@ -311,7 +311,7 @@ impl Reader<'_> {
         let metadata_only = match self.get(word::LOCAL_METADATA_ONLY) {
             None | Some("false" | "0" | "f" | "F" | "FALSE" | "False") => false,
             Some("true" | "1" | "t" | "T" | "TRUE" | "True") => true,
-            Some(other) => return Err(self.attribute(word::LOCAL_METADATA_ONLY, other, "neither true nor false")),
+            Some(other) => return Err(self.attribute(word::LOCAL_METADATA_ONLY, other, &"neither true nor false")),
         };
         Ok(Identifier::Local(LocalSource {
             name: self.rest.to_owned(),
@@ -329,16 +329,16 @@ impl Reader<'_> {
         if let Some(url) = self.get(word::GIT_FULL_URL) {
             source = source
                 .at(url)
-                .map_err(|error| self.attribute(word::GIT_FULL_URL, &crate::http::without_credentials(url), error))?;
+                .map_err(|error| self.attribute(word::GIT_FULL_URL, &crate::http::without_credentials(url), &error))?;
         }
         source.mtime_of_commit = match self.get(word::GIT_MTIME) {
             None | Some("checkout") => false,
             Some("commit") => true,
-            Some(other) => return Err(self.attribute(word::GIT_MTIME, other, "use checkout or commit")),
+            Some(other) => return Err(self.attribute(word::GIT_MTIME, other, &"use checkout or commit")),
         };
         if let Some(text) = self.get(word::GIT_CHECKSUM) {
             if text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(self.attribute(word::GIT_CHECKSUM, text, "not the beginning of a commit's name"));
+                return Err(self.attribute(word::GIT_CHECKSUM, text, &"not the beginning of a commit's name"));
             }
             source.checksum = Some(text.to_ascii_lowercase());
         }
@@ -364,7 +364,7 @@ impl Reader<'_> {
             let name = key.strip_prefix(word::HTTP_HEADER).map(str::to_ascii_lowercase);
             if let Some(name) = name.filter(|name| matches!(name.as_str(), "accept" | "user-agent")) {
                 if reqwest::header::HeaderValue::from_str(value).is_err() {
-                    return Err(self.attribute(key, value, "it cannot stand in a header"));
+                    return Err(self.attribute(key, value, &"it cannot stand in a header"));
                 }
                 headers.push((name, value.clone()));
             }
@@ -417,7 +417,8 @@ mod tests {
 
     #[test]
     fn malformed_sources_are_refused_with_the_reason() {
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+        let cases: &[Case<'_>] = &[
             ("alpine", &[], "no known kind"),
             ("ftp://h/x", &[], "no known kind"),
             ("docker-image://UPPER", &[], "not an image reference"),

@@ -56,7 +56,12 @@ impl Origins {
 
     /// Returns what rooms below need to know of it.
     pub fn settings(&self) -> Settings {
-        Settings { proxies: self.proxies.clone(), patience: self.patience, stop: self.stop.clone() }
+        Settings {
+            proxies: self.proxies.clone(),
+            patience: self.patience,
+            stop: self.stop.clone(),
+            offline: self.offline,
+        }
     }
 
     /// Returns where to look for `pinned` after the directories, best first.

@@ -81,7 +81,7 @@ pub fn resolve(
     let mut reference = source.reference.clone();
     if reference.is_empty() {
         let listed = list(&["ls-remote", "--symref", "--", &source.remote, "HEAD"])?;
-        reference = default_branch(&listed).ok_or_else(|| missing(source, "HEAD"))?.to_owned();
+        default_branch(&listed).ok_or_else(|| missing(source, "HEAD"))?.clone_into(&mut reference);
     }
     let peeled = format!("{reference}^{{}}");
     let listed = list(&["ls-remote", "--", &source.remote, &reference, &peeled])?;

@@ -3,12 +3,14 @@
 use reqwest::Url;
 
 use super::error::GitUrlError;
+use crate::source::filename::decoded;
 
 /// Protocols that are spoken.
 const PROTOCOLS: [&str; 4] = ["http", "https", "ssh", "git"];
 
 /// A repository at a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute of LLB")]
 pub struct GitSource {
     /// Its address, as `git` takes it.
     pub remote: String,
@@ -44,6 +46,9 @@ impl GitSource {
     pub fn parse(text: &str) -> Result<Self, GitUrlError> {
         let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
         let address = address.split('?').next().unwrap_or(address);
+        // As part of a URL it is written with percent signs where need be; behind `user@host:` it is not.
+        let decoded = if scp(address).is_some() { None } else { decoded(fragment) };
+        let fragment = decoded.as_deref().unwrap_or(fragment);
         let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
         check_reference(reference)?;
         let source = Self { reference: reference.to_owned(), subdir: clean(subdir), ..Self::default() };
@@ -125,7 +130,7 @@ fn check_reference(reference: &str) -> Result<(), GitUrlError> {
         || reference.contains("..")
         || reference.contains("//")
         || reference.contains("@{")
-        || reference.split('/').any(|part| part.starts_with('.') || part.ends_with(".lock"))
+        || reference.split('/').any(|part| part.starts_with('.') || part.strip_suffix(".lock").is_some())
         || reference.chars().any(odd);
     if wrong { Err(GitUrlError::Reference { reference: reference.to_owned() }) } else { Ok(()) }
 }
@@ -160,6 +165,7 @@ mod tests {
         assert_eq!(read("127.0.0.1/repo.git#v1:sub/x"), owned("https://127.0.0.1/repo.git", "v1", "sub/x"));
         assert_eq!(read("git@h.test:a/b#main"), owned("git@h.test:a/b", "main", ""));
         assert_eq!(read("ssh://git@h.test:22/a?x=y#:s"), owned("ssh://git@h.test:22/a", "", "s"));
+        assert_eq!(read("h/r#a%2Fb:c%20d"), owned("https://h/r", "a/b", "c d"));
         assert_eq!(read("h/r#r:/../../a/./b"), owned("https://h/r", "r", "a/b"));
         let source = GitSource::parse("h/r#r").and_then(|source| source.at("git://h/r")).expect("an address");
         assert_eq!(source.remote, "git://h/r");
