@@ -8,7 +8,7 @@
 //! 6  build .......... the corridor: recipe -> graph -> image -> artifact
 //! 5  engine ......... trait Engine; Embedded
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
-//! 3  source  snapshot  export
+//! 3  source  snapshot  export  file
 //! 2  recipe  rootfs  layer  registry  sandbox
 //! 1  llb  pattern  store  http  progress
 //! 0  oci  sys
@@ -18,6 +18,7 @@ pub mod build;
 pub mod cli;
 pub mod engine;
 pub mod export;
+pub mod file;
 pub mod http;
 pub mod layer;
 pub mod llb;

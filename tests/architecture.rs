@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 9] = [
     &["build"],
     &["engine"],
     &["solver"],
-    &["source", "snapshot", "export"],
+    &["source", "snapshot", "export", "file"],
     &["recipe", "dockerfile", "rootfs", "layer", "registry", "sandbox"],
     &["llb", "pattern", "store", "http", "progress"],
     &["oci", "sys"],

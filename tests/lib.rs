@@ -2,11 +2,14 @@
 
 mod architecture;
 mod caching;
+mod contents;
 mod downloading;
 mod exports;
 mod fetching;
 mod fetching_origins;
 mod fetching_server;
+mod files;
+mod files_hostile;
 mod generated;
 mod git_sources;
 mod isolation;

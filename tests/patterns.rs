@@ -229,7 +229,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn pattern() -> impl Strategy<Value = String> {
-    "!?([ab*?]|\\*\\*|\\[ab\\]|\\[^a\\]){1,3}(/([ab*?]|\\*\\*|\\[b\\]){1,3}){0,3}"
+    "!?([ab*?]|\\*\\*|\\[ab\\]|\\[\\^a\\]){1,3}(/([ab*?]|\\*\\*|\\[b\\]){1,3}){0,3}"
 }
 
 proptest! {

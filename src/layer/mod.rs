@@ -32,4 +32,5 @@ pub use digest::tree_digest;
 pub use error::LayerError;
 pub use pack::{Owner, PackOptions, Packed, pack};
 pub use reader::Limits;
-pub use unpack::{UnpackOptions, Unpacked, unpack};
+pub use unpack::{UnpackOptions, Unpacked, is_archive, unpack};
+pub use walk::is_content;

@@ -22,6 +22,7 @@ const DEPTH: usize = 256;
 
 /// How to unpack.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of one another, and named where they are set")]
 pub struct UnpackOptions {
     /// How much the archive may ask for.
     pub limits: Limits,
@@ -31,12 +32,24 @@ pub struct UnpackOptions {
     pub whiteouts: bool,
     /// A directory entry whose name is a link to a directory leaves the link, as dpkg does for merged `/usr`.
     pub keep_directory_links: bool,
+    /// User and group of everything, instead of what the archive says.
+    pub owner: Option<(u32, u32)>,
+    /// As Docker's `ADD` unpacks into a place of a tree (moby/go-archive `Unpack`): an entry for the root itself changes
+    /// nothing, and owner, mode and time of a hard link are those of the file from then on.
+    pub docker_add: bool,
 }
 
 impl Default for UnpackOptions {
     /// A layer, with all owners.
     fn default() -> Self {
-        Self { limits: Limits::default(), single_id: false, whiteouts: true, keep_directory_links: false }
+        Self {
+            limits: Limits::default(),
+            single_id: false,
+            whiteouts: true,
+            keep_directory_links: false,
+            owner: None,
+            docker_add: false,
+        }
     }
 }
 
@@ -75,12 +88,20 @@ pub fn unpack(reader: impl Read, root: &Path, options: &UnpackOptions) -> Result
         directories: BTreeMap::new(),
         buffer: vec![0; 128 << 10],
     };
-    while let Some(entry) = archive.next()? {
+    while let Some(mut entry) = archive.next()? {
         unpacker.done.entries += 1;
+        if let Some(owner) = options.owner {
+            (entry.uid, entry.gid) = owner;
+        }
         unpacker.entry(&entry, &mut archive)?;
     }
     unpacker.finish_directories()?;
     Ok(unpacker.done)
+}
+
+/// Tells whether the bytes are a tar, plain or compressed, with at least one entry.
+pub fn is_archive(reader: impl Read, limits: &Limits) -> bool {
+    decompress(reader, limits).is_ok_and(|input| matches!(TarReader::new(input, limits).next(), Ok(Some(_))))
 }
 
 struct Unpacker<'a> {
@@ -182,6 +203,9 @@ impl Unpacker<'_> {
     }
 
     fn root_directory(&mut self, entry: &Entry) -> Result<(), LayerError> {
+        if self.options.docker_add {
+            return Ok(());
+        }
         let owner = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
         let result = rustix::fs::fchown(self.place.root(), owner.0, owner.1);
         self.owner(entry, result)?;
@@ -260,7 +284,9 @@ impl Unpacker<'_> {
         self.clear(entry, parent, leaf)?;
         let (from, to) = (OsStr::from_bytes(target_leaf), OsStr::from_bytes(leaf));
         rustix::fs::linkat(&*directory, from, parent, to, AtFlags::empty())
-            .map_err(|error| self.failed("link", &entry.path, error))
+            .map_err(|error| self.failed("link", &entry.path, error))?;
+        let is_link = FileType::from_raw_mode(target_stat.st_mode) == FileType::Symlink;
+        if self.options.docker_add && !is_link { self.dress(entry, parent, leaf) } else { Ok(()) }
     }
 
     /// Makes room for a new file.

@@ -91,7 +91,7 @@ fn kind_of(full: &Path, metadata: &Metadata) -> Result<Kind, LayerError> {
 ///
 /// Labels of security modules belong to the host, and overlayfs reads its own (`user.overlay.` in a user namespace)
 /// as orders: an archive that carries `user.overlay.redirect` could show a directory that it does not hold.
-pub(super) fn is_content(name: &[u8]) -> bool {
+pub fn is_content(name: &[u8]) -> bool {
     name == b"security.capability" || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
 }
 

@@ -46,6 +46,11 @@ impl Filter {
         self.include.is_none() && self.exclude.is_none()
     }
 
+    /// Tells whether there are include patterns, so that not everything is taken that is not excluded.
+    pub fn includes_some_only(&self) -> bool {
+        self.include.is_some()
+    }
+
     /// Judges a path, relative to the top of the walk and clean; `above` is the state of its parent directory.
     pub fn look(&self, path: &Path, above: &FilterState) -> Verdict {
         let mut state = FilterState::default();
