@@ -145,6 +145,10 @@ fn an_image_goes_to_a_registry_and_comes_back_the_same() {
     let pinned = server.reference(&format!("some/name@{manifest}"));
     drop(server);
     assert_eq!(pull(&registry(), &pinned, &amd64(), &to, TOLD).expect("in the store"), image);
+    let offline = Registry::new(Settings { offline: true, ..Settings::default() }, Credentials::default());
+    assert_eq!(pull(&offline, &pinned, &amd64(), &to, TOLD).expect("in the store"), image);
+    let error = pull(&offline, &reference, &amd64(), &to, TOLD).expect_err("a tag must be asked for");
+    assert!(matches!(error, RegistryError::Offline { .. }), "{error}");
     let mut settings = Settings::default();
     settings.patience.pause = Duration::from_millis(1);
     let error = pull(&Registry::new(settings, Credentials::default()), &reference, &amd64(), &to, TOLD);
