@@ -9,8 +9,8 @@
 //! 5  engine ......... trait Engine; Embedded
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //! 3  source  snapshot  export  file
-//! 2  recipe  rootfs  layer  policy  sandbox
-//! 1  llb  pattern  store  progress
+//! 2  recipe  rootfs  layer  policy  registry  sandbox
+//! 1  llb  pattern  store  http  progress
 //! 0  oci  sys
 //! ```
 
@@ -19,6 +19,7 @@ pub mod cli;
 pub mod engine;
 pub mod export;
 pub mod file;
+pub mod http;
 pub mod layer;
 pub mod llb;
 pub mod oci;
@@ -26,6 +27,7 @@ pub mod pattern;
 pub mod policy;
 pub mod progress;
 pub mod recipe;
+pub mod registry;
 pub mod release;
 pub mod rootfs;
 pub mod sandbox;

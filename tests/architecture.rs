@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 9] = [
     &["solver"],
     &["source", "snapshot", "export", "file"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
-    &["llb", "pattern", "store", "progress"],
+    &["llb", "pattern", "store", "http", "progress"],
     &["oci", "sys"],
 ];
 

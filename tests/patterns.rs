@@ -229,7 +229,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn pattern() -> impl Strategy<Value = String> {
-    "!?([ab*?]|\\*\\*|\\[ab\\]|\\[^a\\]){1,3}(/([ab*?]|\\*\\*|\\[b\\]){1,3}){0,3}"
+    "!?([ab*?]|\\*\\*|\\[ab\\]|\\[\\^a\\]){1,3}(/([ab*?]|\\*\\*|\\[b\\]){1,3}){0,3}"
 }
 
 proptest! {
@@ -250,7 +250,10 @@ proptest! {
     }
 
     #[test]
-    fn a_pattern_that_is_all_escaped_matches_its_own_name_only(name in "[a-z*?!\\[\\]-]{1,9}", other in "[a-z*?-]{1,9}") {
+    fn a_pattern_that_is_all_escaped_matches_its_own_name_only(
+        name in "[a-z*?!\\[\\]-]{1,9}",
+        other in "[a-z*?-]{1,9}",
+    ) {
         let escaped: String = name.chars().flat_map(|char| ['\\', char]).collect();
         let glob = Glob::parse(&escaped).expect("well-formed");
         prop_assert!(glob.matches(Path::new(&name)));

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 use super::error::{FileError, shown};
-use super::metadata::{FileOptions, Making, create, set_times, timestamp};
+use super::metadata::{FileOptions, Making, create, make_directory, set_times, timestamp};
 use super::owner::Owner;
 use super::select::select;
 use super::tree::{Tree, clean, is_directory, kind};
@@ -35,7 +35,7 @@ pub fn mkdir(
     if path.as_os_str().is_empty() {
         return Ok(());
     }
-    match making.make(&tree, &path) {
+    match make_directory(&tree, &path) {
         Ok(()) => making.finish(&tree, &path),
         Err(Errno::EXIST) => Ok(()),
         Err(Errno::NOENT) => Err(FileError::NotFound { path: shown(path.parent().unwrap_or(&path)) }),
@@ -119,7 +119,7 @@ pub fn rm(root: &Path, action: &FileActionRm) -> Result<(), FileError> {
 
 fn remove(tree: &Tree, path: &Path, allow_not_found: bool) -> Result<(), FileError> {
     let path = clean(path);
-    let Some(name) = path.file_name() else { return Err(FileError::Root { path: shown(&path).display().to_string() }) };
+    let Some(name) = path.file_name() else { return Err(FileError::Root) };
     let above = tree.resolve(path.parent().unwrap_or(Path::new("")), true)?;
     let place = above.join(name);
     let is_there = tree.examine(&above)?.is_some_and(|stat| is_directory(&stat)) && tree.examine(&place)?.is_some();

@@ -60,12 +60,24 @@ pub fn content(root: &Path, selection: &Selection) -> Result<Digest, FileError> 
     let key = if selection.wildcard && has_wildcards(&selection.path) {
         walk.matches(selection)?
     } else {
-        walk.top(&clean(Path::new(&selection.path)), selection.follow_links)?
+        let path = clean(Path::new(&selection.path));
+        walk.top(&path, &path, selection.follow_links)?
     };
     match walk.required.first() {
         Some(path) => Err(FileError::NotFound { path: shown(path) }),
         None => Ok(key.unwrap_or_else(nothing)),
     }
+}
+
+/// One place by its names.
+#[derive(Clone, Copy)]
+struct Spot<'a> {
+    /// Resolved.
+    place: &'a Path,
+    /// As the selection has it, not as links have led.
+    named: &'a Path,
+    /// Relative to the top; patterns are about this.
+    below: &'a Path,
 }
 
 struct Walk<'a> {
@@ -85,9 +97,8 @@ impl Walk<'_> {
         let mut keys = Vec::new();
         for path in &found {
             let below = path.strip_prefix(&base).unwrap_or(path);
-            // Named as the selection has it, not as links have led.
             let named = clean(Path::new(&above)).join(below);
-            if let Some(key) = self.named(path, &named, selection.follow_links)? {
+            if let Some(key) = self.top(path, &named, selection.follow_links)? {
                 keys.push((below, key));
             }
         }
@@ -106,50 +117,44 @@ impl Walk<'_> {
         Ok((!keys.is_empty()).then(|| hasher.finish()))
     }
 
-    fn top(&mut self, path: &Path, follow: bool) -> Result<Option<Digest>, FileError> {
-        self.named(path, path, follow)
-    }
-
-    fn named(&mut self, path: &Path, named: &Path, follow: bool) -> Result<Option<Digest>, FileError> {
+    /// The key of a place as it is or as what it leads to; `named` is what the selection calls it.
+    fn top(&mut self, path: &Path, named: &Path, follow: bool) -> Result<Option<Digest>, FileError> {
         let place = self.tree.resolve(path, follow)?;
         let stat = self.tree.examine(&place)?.ok_or_else(|| FileError::NotFound { path: shown(named) })?;
-        if !is_directory(&stat) {
-            return self.key(&place, named, &stat, true, &FilterState::default(), Path::new(""));
-        }
-        // The top is in for its own sake unless it is there only for what an include pattern matches.
-        let included = !self.filter.includes_some_only();
-        self.key(&place, named, &stat, included, &FilterState::default(), Path::new(""))
+        // A directory is in for its own sake unless only for what an include pattern matches in it.
+        let included = !is_directory(&stat) || !self.filter.includes_some_only();
+        let spot = Spot { place: &place, named, below: Path::new("") };
+        self.key(spot, &stat, included, &FilterState::default())
     }
 
     /// The key of a place and what is selected below it; `None` if that is nothing.
     fn key(
         &mut self,
-        place: &Path,
-        named: &Path,
+        spot: Spot<'_>,
         stat: &Stat,
         included: bool,
         state: &FilterState,
-        below: &Path,
     ) -> Result<Option<Digest>, FileError> {
         let mut hasher = Hasher::default();
-        self.header(&mut hasher, place, stat)?;
+        self.header(&mut hasher, spot.place, stat)?;
         let mut selected = included;
         if is_directory(stat) {
-            if below.iter().count() > DEPTH {
-                return Err(FileError::TooDeep { path: shown(place) });
+            if spot.below.iter().count() > DEPTH {
+                return Err(FileError::TooDeep { path: shown(spot.place) });
             }
-            for name in self.tree.names(place)? {
-                let below = below.join(&name);
+            for name in self.tree.names(spot.place)? {
+                let below = spot.below.join(&name);
                 let verdict = self.filter.look(&below, state);
                 if !verdict.included && !verdict.descend {
                     continue;
                 }
-                let (child, named) = (place.join(&name), named.join(&name));
-                let stat = self.tree.expect(&child)?;
+                let (place, named) = (spot.place.join(&name), spot.named.join(&name));
+                let stat = self.tree.expect(&place)?;
                 if !verdict.included && !is_directory(&stat) {
                     continue;
                 }
-                if let Some(key) = self.key(&child, &named, &stat, verdict.included, &verdict.state, &below)? {
+                let child = Spot { place: &place, named: &named, below: &below };
+                if let Some(key) = self.key(child, &stat, verdict.included, &verdict.state)? {
                     selected = true;
                     hasher.field(name.as_bytes());
                     hasher.update(key.as_bytes());
@@ -157,7 +162,7 @@ impl Walk<'_> {
             }
         }
         if selected {
-            self.required.retain(|path| !named.starts_with(path));
+            self.required.retain(|path| !spot.named.starts_with(path));
         }
         Ok(selected.then(|| hasher.finish()))
     }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::chmod::Chmod;
 use super::error::{FileError, shown};
-use super::metadata::{FileOptions, copy_attributes, create, set_mode, set_times, times_of, timestamp};
+use super::metadata::{FileOptions, copy_attributes, create, make_directory, set_mode, set_times, times_of, timestamp};
 use super::owner::Owner;
 use super::tree::{DEPTH, Tree, is_directory, kind};
 use crate::llb::pb::FileActionCopy;
@@ -77,7 +77,7 @@ impl<'a> Copier<'a> {
             return self.file(entry, &stat);
         }
         self.make_room(entry.to, &stat)?;
-        let is_new = self.directory(entry.to, &stat)?;
+        let is_new = self.directory(entry.to)?;
         self.children(entry, true, &FilterState::default())?;
         if is_new { self.dress_directory(entry, &stat) } else { self.set_time(entry.to, &stat) }
     }
@@ -108,7 +108,7 @@ impl<'a> Copier<'a> {
         if verdict.included {
             self.make_room(entry.to, &stat)?;
             self.make_above()?;
-            if !self.directory(entry.to, &stat)? {
+            if !self.directory(entry.to)? {
                 // In case what comes into it needs it; the rest follows at the end.
                 set_mode(self.to, entry.to, stat.st_mode & 0o7777 | 0o700)?;
             }
@@ -138,7 +138,7 @@ impl<'a> Copier<'a> {
                 continue;
             }
             let stat = self.from.expect(from)?;
-            if self.directory(to, &stat)? {
+            if self.directory(to)? {
                 self.dress_directory(&Entry { from, below: Path::new(""), to }, &stat)?;
             } else {
                 set_mode(self.to, to, stat.st_mode & 0o7777)?;
@@ -149,17 +149,13 @@ impl<'a> Copier<'a> {
     }
 
     /// Makes a directory; tells whether it was not there.
-    fn directory(&self, to: &Path, stat: &Stat) -> Result<bool, FileError> {
+    fn directory(&self, to: &Path) -> Result<bool, FileError> {
         match self.to.examine(to)? {
             Some(there) if is_directory(&there) => return Ok(false),
             Some(_) => return Err(FileError::DirectoryOverFile { path: shown(to) }),
             None => {}
         }
-        let mode = Mode::from_raw_mode(stat.st_mode & 0o777 | 0o700);
-        self.to
-            .spot(to)
-            .and_then(|(parent, name)| rustix::fs::mkdirat(parent, name, mode))
-            .map_err(FileError::io("create", to))?;
+        make_directory(self.to, to).map_err(FileError::io("create", to))?;
         Ok(true)
     }
 

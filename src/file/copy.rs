@@ -69,7 +69,7 @@ impl Task<'_> {
         let action = self.action;
         let chmod = Chmod::parse(action.mode, &action.mode_str)?;
         let filter = Filter::parse(&action.include_patterns, &action.exclude_patterns)?;
-        let place = self.resolve_source(source)?;
+        let place = self.from.resolve(source, action.follow_symlink)?;
         let stat = self.from.expect(&place)?;
         let making =
             self.making(if let (Chmod::Set(mode), "") = (&chmod, &*action.mode_str) { Some(*mode) } else { None });
@@ -104,11 +104,6 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// The last name's link is followed if the action says so; a source `link/.` is what the link leads to.
-    fn resolve_source(&self, source: &Path) -> Result<PathBuf, FileError> {
-        self.from.resolve(source, self.action.follow_symlink)
-    }
-
     /// Unpacks the source if it is an archive; tells whether it was one.
     fn unpack(&self, source: &Path) -> Result<bool, FileError> {
         let place = self.from.resolve(source, true)?;
@@ -120,7 +115,7 @@ impl Task<'_> {
             single_id: self.options.single_id,
             whiteouts: false,
             owner: self.owner.map(|owner| (owner.uid, owner.gid)),
-            keep_root: true,
+            docker_add: true,
             ..UnpackOptions::default()
         };
         if !is_archive(std::fs::File::from(self.from.open_file(&place)?), &Limits::default()) {

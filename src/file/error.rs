@@ -77,11 +77,8 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The root of a tree cannot be removed.
-    #[error("cannot remove `{path}`: it is the root")]
-    Root {
-        /// The path as given.
-        path: String,
-    },
+    #[error("cannot remove `/`: it is the root of the tree")]
+    Root,
     /// A mode in words that makes no sense.
     #[error("invalid mode `{mode}`")]
     Mode {
@@ -112,6 +109,7 @@ impl FileError {
             Self::FileOverDirectory { .. } | Self::DirectoryOverFile { .. } => {
                 "choose another destination, remove what is there in an earlier step, or copy with --link"
             }
+            Self::Root => "remove what is in it: `/*` with a wildcard",
             Self::Mode { .. } => "write an octal mode like 0644 or words like u=rwX,go=rX",
             Self::Whiteout { .. } => "leave it out with an exclude pattern",
             Self::Pattern(error) => return Some(error.help()),

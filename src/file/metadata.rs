@@ -103,17 +103,11 @@ impl Making {
             }
         }
         for place in missing.into_iter().rev() {
-            self.make(tree, place).map_err(FileError::io("create", place))?;
+            make_directory(tree, place).map_err(FileError::io("create", place))?;
             self.finish(tree, place)?;
             made.push(place.to_owned());
         }
         Ok(made)
-    }
-
-    /// Makes one directory.
-    pub(super) fn make(&self, tree: &Tree, path: &Path) -> Result<(), Errno> {
-        let (parent, name) = tree.spot(path)?;
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))
     }
 
     /// Gives a directory just made what it should have.
@@ -125,6 +119,12 @@ impl Making {
         set_mode(tree, path, self.mode)?;
         self.times.as_ref().map_or(Ok(()), |times| set_times(tree, path, times))
     }
+}
+
+/// Makes one directory, closed to others until it is given what it should have.
+pub(super) fn make_directory(tree: &Tree, path: &Path) -> Result<(), Errno> {
+    let (parent, name) = tree.spot(path)?;
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))
 }
 
 /// Copies the extended attributes that a layer can carry; what the file system does not take is left out.

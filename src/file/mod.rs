@@ -15,9 +15,14 @@
 //! Why not `RESOLVE_IN_ROOT` alone: the kernel cannot resolve a path that is not there yet, and a copy makes its
 //! destination.
 //!
-//! Where this is not BuildKit (fsutil `copy.go`): a block device is copied as one and not as a character device; a
-//! device 0:0 is refused, because overlayfs reads it as a deletion; of the extended attributes only those go along that
-//! a layer can carry; the key of a selection with patterns follows the selected link; a malformed wildcard is an error.
+//! Where this is not BuildKit (fsutil `copy.go`):
+//! - a block device is copied as one and not as a character device;
+//! - a device 0:0 is refused, because overlayfs reads it as a deletion;
+//! - of the extended attributes only those go along that a layer can carry;
+//! - a link to `a/../b`, where `a` is a link too, leads where the kernel says and not to `b`;
+//! - the key of a selection with patterns follows the selected link;
+//! - a malformed wildcard is an error, and so is a tree deeper than 256 directories.
+//!
 //! What an ordinary user may not make: devices in an unpacked archive are left out without a word and those in a copy
 //! are an error, both as in rootless BuildKit.
 

@@ -137,8 +137,11 @@ impl Tree {
         names(directory).map_err(FileError::io("list", path))
     }
 
-    /// Removes a file or a whole tree; fine where there is nothing.
+    /// Removes a file or a whole tree, but never the root; fine where there is nothing.
     pub(super) fn remove(&self, path: &Path) -> Result<(), FileError> {
+        if path.as_os_str().is_empty() {
+            return Err(FileError::Root);
+        }
         match self.spot(path) {
             Err(Errno::NOENT) => Ok(()),
             spot => spot.and_then(|(parent, name)| remove(&parent, name, 0)).map_err(FileError::io("remove", path)),

@@ -12,7 +12,8 @@ const HARMLESS: u64 = 256 << 20;
 /// Memory that an xz stream may ask for; level 9 needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
 
-/// Returns the decompressed bytes of a gzip, bzip2, zstd or xz stream (also of several joined ones), or the bytes themselves.
+/// Returns the decompressed bytes of a gzip, bzip2, zstd or xz stream (also of several joined ones), or the bytes
+/// themselves.
 ///
 /// Reading fails with `InvalidData` once more than `limits.bytes` came out, or more than `limits.ratio` times what
 /// went in after the first 256 MiB.
@@ -27,7 +28,8 @@ pub fn decompress<'a>(reader: impl Read + 'a, limits: &Limits) -> io::Result<Box
     let (is_gzip, is_bzip2, is_zstd, is_xz) = (
         magic.starts_with(&[0x1f, 0x8b]),
         magic.starts_with(b"BZh"),
-        magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+        // A frame, or one to skip before it (RFC 8878, section 3.1).
+        magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || matches!(magic[..], [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]),
         magic == [0xfd, b'7', b'z', b'X', b'Z', 0],
     );
     let whole = BufReader::with_capacity(128 << 10, io::Cursor::new(magic).chain(counted));

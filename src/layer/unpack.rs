@@ -22,6 +22,7 @@ const DEPTH: usize = 256;
 
 /// How to unpack.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of one another, and named where they are set")]
 pub struct UnpackOptions {
     /// How much the archive may ask for.
     pub limits: Limits,
@@ -33,8 +34,9 @@ pub struct UnpackOptions {
     pub keep_directory_links: bool,
     /// User and group of everything, instead of what the archive says.
     pub owner: Option<(u32, u32)>,
-    /// The directory is a place in a tree and keeps its mode, owner and time, whatever the archive says of its root.
-    pub keep_root: bool,
+    /// As Docker's `ADD` unpacks into a place of a tree (moby/go-archive `Unpack`): an entry for the root itself
+    /// changes nothing, and owner, mode and time of a hard link are those of the file from then on.
+    pub docker_add: bool,
 }
 
 impl Default for UnpackOptions {
@@ -46,7 +48,7 @@ impl Default for UnpackOptions {
             whiteouts: true,
             keep_directory_links: false,
             owner: None,
-            keep_root: false,
+            docker_add: false,
         }
     }
 }
@@ -201,7 +203,7 @@ impl Unpacker<'_> {
     }
 
     fn root_directory(&mut self, entry: &Entry) -> Result<(), LayerError> {
-        if self.options.keep_root {
+        if self.options.docker_add {
             return Ok(());
         }
         let owner = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
@@ -282,7 +284,9 @@ impl Unpacker<'_> {
         self.clear(entry, parent, leaf)?;
         let (from, to) = (OsStr::from_bytes(target_leaf), OsStr::from_bytes(leaf));
         rustix::fs::linkat(&*directory, from, parent, to, AtFlags::empty())
-            .map_err(|error| self.failed("link", &entry.path, error))
+            .map_err(|error| self.failed("link", &entry.path, error))?;
+        let is_link = FileType::from_raw_mode(target_stat.st_mode) == FileType::Symlink;
+        if self.options.docker_add && !is_link { self.dress(entry, parent, leaf) } else { Ok(()) }
     }
 
     /// Makes room for a new file.

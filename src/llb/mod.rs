@@ -31,6 +31,7 @@ pub mod op;
 pub mod pb;
 mod platform;
 mod render;
+pub mod source;
 mod svg;
 mod validate;
 mod validate_file;

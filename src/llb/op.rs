@@ -13,13 +13,13 @@ pub const OCI_BLOB: &str = "oci-layout+blob://";
 /// Scheme of a directory of the client.
 pub const LOCAL: &str = "local://";
 /// Attribute: file name of a fetched file.
-pub const FILENAME: &str = "http.filename";
+pub const FILENAME: &str = super::source::HTTP_FILENAME;
 /// Attribute: permissions of a fetched file, octal.
-pub const PERM: &str = "http.perm";
+pub const PERM: &str = super::source::HTTP_PERM;
 /// Attribute: JSON list of patterns a local source is limited to.
-pub const INCLUDE: &str = "local.includepattern";
+pub const INCLUDE: &str = super::source::LOCAL_INCLUDE;
 /// Attribute: what local sources that may share a transfer have in common.
-pub const SHARED_KEY: &str = "local.sharedkeyhint";
+pub const SHARED_KEY: &str = super::source::LOCAL_SHARED_KEY;
 
 /// Returns the image `manifest` of the client's layout `name`.
 pub fn oci_layout(name: &str, manifest: &Digest) -> Op {

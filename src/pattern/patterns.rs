@@ -81,11 +81,11 @@ impl Patterns {
             if !inherited && pattern.exception != matched {
                 continue;
             }
-            let matches = inherited
+            let hit = inherited
                 || pattern.steps.matches(&name)
                 || (!is_known && parents(&name).any(|parent| pattern.steps.matches(parent)));
-            state[index] = matches;
-            if matches {
+            state[index] = hit;
+            if hit {
                 matched = !pattern.exception;
             }
         }

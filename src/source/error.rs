@@ -3,8 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::git::GitError;
+use super::identifier::IdentifierError;
 use super::reason::{Known, Lines, Reason, Tried};
+use crate::http::HttpError;
 use crate::oci::Digest;
+use crate::pattern::PatternError;
+use crate::registry::RegistryError;
 use crate::rootfs::RootfsError;
 use crate::store::StoreError;
 
@@ -24,6 +29,50 @@ pub enum SourceError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A registry or an image layout failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A repository could not be had.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A source operation names nothing.
+    #[error(transparent)]
+    Identifier(#[from] IdentifierError),
+    /// A pattern means nothing.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// A file behind an address could not be had.
+    #[error("{}: {}", tried.origin, tried.reason)]
+    Download {
+        /// The address, without credentials, and why it did not serve.
+        tried: Tried,
+    },
+    /// A secret is missing, or cannot stand in a header.
+    #[error("`{what}` needs the secret `{name}`, one line of it")]
+    Secret {
+        /// The secret's name.
+        name: String,
+        /// For what, without credentials.
+        what: String,
+    },
+    /// The network must not be used and nothing is known of an address.
+    #[error("`{what}` was never fetched and --offline forbids to do it now")]
+    OfflineSource {
+        /// The address, without credentials.
+        what: String,
+    },
+    /// Something in a directory was replaced while it was copied.
+    #[error("`{}` was changed while it was copied", path.display())]
+    Changed {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A device, which only the machine's root may make.
+    #[error("`{}` is a device and cannot be copied", path.display())]
+    Special {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A root filesystem's list, lock or package is wrong.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
@@ -141,6 +190,16 @@ pub enum SourceError {
     NoMirror,
 }
 
+impl From<HttpError> for SourceError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Io { action, source } => Self::Io { action, path: "http".into(), source },
+            HttpError::Client { source } => Self::Client { source },
+            HttpError::Proxy { proxy, source } => Self::Proxy { proxy, source },
+        }
+    }
+}
+
 impl SourceError {
     /// Returns a function for `map_err` that says what was done to which file.
     pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
@@ -151,7 +210,15 @@ impl SourceError {
     pub fn is_input(&self) -> bool {
         match self {
             Self::Rootfs(error) => error.is_input(),
-            Self::Digest { .. }
+            Self::Registry(error) => error.is_input(),
+            Self::Git(error) => error.is_input(),
+            Self::Download { tried } => matches!(tried.reason, Reason::Address),
+            Self::Identifier(_)
+            | Self::Pattern(_)
+            | Self::Secret { .. }
+            | Self::OfflineSource { .. }
+            | Self::Special { .. }
+            | Self::Digest { .. }
             | Self::Size { .. }
             | Self::FileName { .. }
             | Self::Offline { .. }
@@ -171,6 +238,18 @@ impl SourceError {
         const BY_HAND: &str = "download it by hand into a directory and name that with --source-dir DIR";
         let help = match self {
             Self::Rootfs(error) => return error.help(),
+            Self::Registry(error) => return error.help(),
+            Self::Git(error) => return error.help(),
+            Self::Pattern(error) => error.help(),
+            Self::Download { tried } if matches!(tried.reason, Reason::Certificate { .. }) => {
+                "install the package ca-certificates, or name your own with SSL_CERT_FILE".to_owned()
+            }
+            Self::Download { .. } => {
+                "mend the address or the connection (proxies are taken from HTTPS_PROXY)".to_owned()
+            }
+            Self::OfflineSource { .. } => "run the same command once without --offline".to_owned(),
+            Self::Changed { .. } => "run the same command again when nothing writes there".to_owned(),
+            Self::Special { .. } => "leave it out with an exclude pattern (`.dockerignore`)".to_owned(),
             Self::Digest { .. } | Self::Size { .. } => {
                 "if that origin is out of date, give another one with --source-dir DIR or --debian-mirror URL; change \
                  the lock only if you know why the file changed"

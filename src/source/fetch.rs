@@ -6,17 +6,17 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::Url;
 
 use super::error::SourceError;
-use super::http::{Failure, Http, Wanted};
-use super::origin::{Origins, Pinned, Place, is_file_name, shown};
+use super::http::{Failure, Transfers, Wanted};
+use super::origin::{Origins, Pinned, Place, is_file_name};
 use super::partial::{Partial, copy_in};
 use super::reason::{Reason, Tried};
 use super::wait::wait_for;
+use crate::http::{Pace, shown};
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, Stored};
@@ -26,9 +26,6 @@ pub const PARALLEL: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not zer
 
 /// The most bytes of a file whose size no lock names: four times the largest source known.
 pub const LARGEST: u64 = 1 << 30;
-
-/// Progress is told at most this often for one file.
-const TELL: Duration = Duration::from_millis(100);
 
 /// Attempts at one origin that does not even answer, whatever `Patience` says: a machine behind a wall should hear of
 /// it soon.
@@ -204,19 +201,16 @@ fn from_http(
     origins: &Origins,
     teller: Teller<'_>,
 ) -> Result<Stored, Failure> {
-    let http = Http::for_origins(origins)?;
+    let http = Transfers::for_origins(origins)?;
     let bound = pinned.size.unwrap_or(LARGEST);
     let wanted = Wanted { file: &pinned.file, size: pinned.size, bound, url };
     let mut partial = Partial::open(store, &pinned.digest)?;
     if partial.length() > bound {
         partial.restart()?;
     }
-    let mut told = None;
+    let mut pace = Pace::default();
     let mut moved = |current: u64, total: Option<u64>| {
-        let now = Instant::now();
-        let due = told.is_none_or(|last: Instant| now.duration_since(last) >= TELL) || Some(current) == total;
-        if due {
-            told = Some(now);
+        if pace.is_due(current, total) {
             teller.progress.event(&Event::Status { vertex: teller.vertex, id: &pinned.file, current, total });
         }
     };
@@ -293,7 +287,7 @@ fn name_origin(error: SourceError, pinned: &Pinned, origin: String) -> SourceErr
     }
 }
 
-fn counted(mut reason: Reason, count: usize) -> Reason {
+pub(super) fn counted(mut reason: Reason, count: usize) -> Reason {
     if let Reason::Status { attempts, .. }
     | Reason::Connect { attempts, .. }
     | Reason::Request { attempts, .. }

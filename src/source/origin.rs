@@ -1,13 +1,10 @@
 //! Where a pinned file may come from, as data.
 
-use std::fmt;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::Url;
 
+use crate::http::{Patience, Proxies, Settings, Stop};
 use crate::oci::Digest;
 
 /// One file that is named by its digest.
@@ -40,73 +37,6 @@ pub struct Origins {
     pub stop: Stop,
 }
 
-/// Proxies, as the usual variables name them (`curl(1)` ENVIRONMENT).
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Proxies {
-    /// For `http:` URLs (`http_proxy`).
-    pub http: Option<String>,
-    /// For `https:` URLs (`HTTPS_PROXY`).
-    pub https: Option<String>,
-    /// For both where the other two say nothing (`ALL_PROXY`).
-    pub all: Option<String>,
-    /// Hosts, domains and networks that need no proxy, comma-separated (`NO_PROXY`).
-    pub except: Option<String>,
-}
-
-/// How long to wait and how often to try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Patience {
-    /// Attempts at one origin without any progress between them.
-    pub attempts: usize,
-    /// The first pause between attempts; it doubles each time, with jitter.
-    pub pause: Duration,
-    /// The longest pause, also when a server asks for a longer one.
-    pub longest: Duration,
-    /// For a connection to come about.
-    pub connect: Duration,
-    /// For the next bytes to come.
-    pub idle: Duration,
-}
-
-/// Whether the run is to end; by default it never is.
-#[derive(Clone, Default)]
-pub struct Stop(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
-
-impl Stop {
-    /// Makes one that `asked` answers for, e.g. `move || cancel.is_cancelled()`.
-    pub fn new(asked: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(asked)))
-    }
-}
-
-impl fmt::Debug for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Stop(..)" } else { "Stop(never)" })
-    }
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            attempts: 5,
-            pause: Duration::from_millis(500),
-            longest: Duration::from_mins(1),
-            connect: Duration::from_secs(15),
-            idle: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Proxies {
-    /// Reads the usual variables through `lookup`: lower case before upper case, empty means unset.
-    pub fn from_variables(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let get = |name: &str| {
-            [name.to_lowercase(), name.to_uppercase()].iter().find_map(|n| lookup(n)).filter(|value| !value.is_empty())
-        };
-        Self { http: get("http_proxy"), https: get("https_proxy"), all: get("all_proxy"), except: get("no_proxy") }
-    }
-}
-
 /// A place to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -121,7 +51,17 @@ pub(super) enum Place {
 impl Origins {
     /// Tells whether the caller wants to end.
     pub(super) fn stopped(&self) -> bool {
-        self.stop.0.as_ref().is_some_and(|asked| asked())
+        self.stop.asked()
+    }
+
+    /// Returns what rooms below need to know of it.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            proxies: self.proxies.clone(),
+            patience: self.patience,
+            stop: self.stop.clone(),
+            offline: self.offline,
+        }
     }
 
     /// Returns where to look for `pinned` after the directories, best first.
@@ -178,27 +118,6 @@ fn join(mirror: &str, path: &str) -> String {
     url
 }
 
-/// Returns `url` without user name and password.
-pub(super) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for URLs without a host, which have no credentials.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
-}
-
-/// Returns `text` without what stands between `//` and `@`.
-pub(super) fn without_credentials(text: &str) -> String {
-    match (text.find("//"), text.rfind('@')) {
-        (Some(start), Some(at)) if start < at => {
-            let mut shown = text[..start + 2].to_owned();
-            let _ = write!(shown, "{}", &text[at + 1..]);
-            shown
-        }
-        _ => text.to_owned(),
-    }
-}
-
 /// Tells whether `name` can be looked up in a directory without leaving it.
 pub(super) fn is_file_name(name: &str) -> bool {
     !name.starts_with('.') && Path::new(name).file_name().is_some_and(|n| n == name) && !name.contains(['\0', '\n'])
@@ -233,26 +152,5 @@ mod tests {
         for name in ["", ".", "..", "a/b", "/a", ".part", "a\nb"] {
             assert!(!is_file_name(name), "{name:?}");
         }
-    }
-
-    #[test]
-    fn credentials_are_never_shown() {
-        let url = Url::parse("http://user:secret@h.test/x").expect("a URL");
-        assert_eq!(shown(&url), "http://h.test/x");
-        assert_eq!(without_credentials("http://user:p@ss@proxy:3128"), "http://proxy:3128");
-    }
-
-    #[test]
-    fn proxies_come_from_the_usual_variables() {
-        let proxies = Proxies::from_variables(|name| match name {
-            "http_proxy" => Some("http://low:1".to_owned()),
-            "HTTP_PROXY" => Some("http://up:1".to_owned()),
-            "HTTPS_PROXY" => Some("http://s:1".to_owned()),
-            "no_proxy" => Some(String::new()),
-            _ => None,
-        });
-        assert_eq!(proxies.http.as_deref(), Some("http://low:1"));
-        assert_eq!(proxies.https.as_deref(), Some("http://s:1"));
-        assert_eq!((proxies.all, proxies.except), (None, None));
     }
 }

@@ -1,0 +1,159 @@
+//! The runtime and the client; the only place that makes either.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Client, NoProxy, Proxy, redirect};
+use tokio::runtime::Runtime;
+
+use super::error::{HttpError, Stopped};
+use super::settings::{Patience, Proxies, Stop, without_credentials};
+
+/// How often a transfer looks whether the run is to end.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Redirects followed before giving up.
+const REDIRECTS: usize = 10;
+
+/// Clients by what they are configured with: connections are kept and reused for the life of the process.
+static CLIENTS: Mutex<BTreeMap<(Proxies, Duration), Arc<Http>>> = Mutex::new(BTreeMap::new());
+
+/// A client and what runs it.
+#[derive(Debug)]
+pub struct Http {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Http {
+    /// Returns the client for these settings, made once.
+    ///
+    /// # Errors
+    /// `Io`, `Client`, `Proxy`.
+    pub fn shared(proxies: &Proxies, patience: &Patience) -> Result<Arc<Self>, HttpError> {
+        let key = (proxies.clone(), patience.connect);
+        let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(http) = clients.get(&key) {
+            return Ok(Arc::clone(http));
+        }
+        let http = Arc::new(Self::new(proxies, patience)?);
+        clients.insert(key, Arc::clone(&http));
+        Ok(http)
+    }
+
+    fn new(proxies: &Proxies, patience: &Patience) -> Result<Self, HttpError> {
+        // Another part of the program may have installed one; either serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("http")
+            .enable_all()
+            .build()
+            .map_err(|source| HttpError::Io { action: "start the network thread", source })?;
+        let builder = || -> Result<reqwest::ClientBuilder, HttpError> {
+            let mut builder = Client::builder()
+                .user_agent(concat!("dockless/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(patience.connect)
+                .referer(false)
+                .redirect(redirect::Policy::custom(redirect))
+                .no_proxy();
+            for proxy in reqwest_proxies(proxies)? {
+                builder = builder.proxy(proxy);
+            }
+            Ok(builder)
+        };
+        let client = match builder()?.build() {
+            Ok(client) => client,
+            // A machine without CA certificates cannot speak https; a plain mirror serves it all the same.
+            Err(_) => builder()?
+                .tls_backend_preconfigured(
+                    rustls::ClientConfig::builder()
+                        .with_root_certificates(rustls::RootCertStore::empty())
+                        .with_no_client_auth(),
+                )
+                .build()
+                .map_err(|source| HttpError::Client { source })?,
+        };
+        Ok(Self { runtime, client })
+    }
+
+    /// Returns the client; its futures run in [`Http::block_on`] only.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Works a future off. Any number of threads may be in here at once.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Waits for `pause`, or until the run is to end.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub fn pause(&self, pause: Duration, stop: &Stop) -> Result<(), Stopped> {
+        // Timers are made inside the runtime.
+        self.block_on(async { unless_stopped(tokio::time::sleep(pause), stop).await })
+    }
+}
+
+/// Works a future off unless the run is to end before it is done.
+///
+/// # Errors
+/// `Stopped`.
+pub async fn unless_stopped<T>(work: impl Future<Output = T>, stop: &Stop) -> Result<T, Stopped> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(GLANCE) => {
+                if stop.asked() {
+                    return Err(Stopped);
+                }
+            }
+        }
+    }
+}
+
+/// Tells whether it was the server's certificate; the word of rustls is inside of an I/O error.
+pub fn is_certificate(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    if !matches!(attempt.url().scheme(), "http" | "https") {
+        attempt.error("a redirect to an address that is neither http: nor https:")
+    } else if attempt.previous().len() > REDIRECTS {
+        attempt.error("too many redirects")
+    } else {
+        attempt.follow()
+    }
+}
+
+fn reqwest_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, HttpError> {
+    let except = proxies.except.as_deref().and_then(NoProxy::from_string);
+    let made = [
+        proxies.http.as_ref().map(|proxy| (proxy, Proxy::http(proxy))),
+        proxies.https.as_ref().map(|proxy| (proxy, Proxy::https(proxy))),
+        proxies.all.as_ref().map(|proxy| (proxy, Proxy::all(proxy))),
+    ];
+    made.into_iter()
+        .flatten()
+        .map(|(address, made)| match made {
+            Ok(proxy) => Ok(proxy.no_proxy(except.clone())),
+            Err(source) => Err(HttpError::Proxy { proxy: without_credentials(address), source: source.without_url() }),
+        })
+        .collect()
+}

@@ -1,0 +1,26 @@
+//! One way to the network: a client with its proxies and its patience, behind blocking calls.
+//!
+//! What always holds: no socket is opened but through this room; the environment is read by the caller; a run that is
+//! to end ends every transfer within a glance; redirects stay with `http` and `https`; nothing that is shown has a
+//! user name or a password in it. A transfer is bounded by whoever reads it: this room never takes a body whole.
+//!
+//! ```text
+//! settings ....... proxies, patience, stop: values
+//! client ......... the runtime and the client, made once for equal settings
+//! headers ........ what servers say of time
+//! pace ........... how often progress is told
+//! ```
+//!
+//! Why not a blocking client: those that know proxies and rustls are this one with a thread behind it.
+
+mod client;
+mod error;
+mod headers;
+mod pace;
+mod settings;
+
+pub use client::{Http, is_certificate, unless_stopped};
+pub use error::{HttpError, Stopped};
+pub use headers::{http_date, retry_after};
+pub use pace::Pace;
+pub use settings::{Patience, Proxies, Settings, Stop, shown, without_credentials};
