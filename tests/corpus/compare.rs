@@ -71,23 +71,17 @@ pub(crate) struct Exceptions {
     list: Vec<Exception>,
 }
 
+/// One of them; it holds for a path in the tree, in a layer and in the config alike.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Exception {
     cases: Vec<String>,
-    /// Only on machines of this kind: `single-id`, where files can belong to one user only.
+    /// Only where this holds: `root`, `user`, or `single-id` (files can belong to one user only).
     #[serde(default)]
     only: Option<String>,
-    /// What is compared: `tree`, `config` or `layers`.
-    #[serde(default = "tree")]
-    of: String,
     paths: Vec<String>,
     fields: Vec<String>,
     reason: String,
-}
-
-fn tree() -> String {
-    "tree".to_owned()
 }
 
 impl Exceptions {
@@ -100,32 +94,30 @@ impl Exceptions {
         exceptions
     }
 
-    /// Splits differences into those that stay, and names the exceptions of this case that excused nothing.
+    /// Returns the differences that no exception of this case excuses, and names the exceptions that excused nothing.
     pub(crate) fn sift(
         &self,
         case: &str,
-        of: &str,
         kinds: &[&str],
-        differences: Vec<Difference>,
+        mut differences: Vec<Difference>,
     ) -> (Vec<Difference>, Vec<String>) {
-        let mut idle = BTreeSet::new();
-        let mut left = differences;
+        let mut idle = Vec::new();
         for exception in &self.list {
             let here = exception.only.as_deref().is_none_or(|kind| kinds.contains(&kind));
-            if !here || exception.of != of || !exception.cases.iter().any(|name| name == case) {
+            if !here || !exception.cases.iter().any(|name| name == case) {
                 continue;
             }
             for path in &exception.paths {
                 for field in &exception.fields {
-                    let before = left.len();
-                    left.retain(|one| one.path != *path || one.field != *field);
-                    if left.len() == before {
-                        idle.insert(format!("exception without a difference: {of} {path} {field}"));
+                    let before = differences.len();
+                    differences.retain(|one| one.path != *path || one.field != *field);
+                    if differences.len() == before {
+                        idle.push(format!("exception without a difference: {path} {field}"));
                     }
                 }
             }
         }
-        (left, idle.into_iter().collect())
+        (differences, idle)
     }
 }
 
@@ -179,11 +171,10 @@ mod tests {
         let difference =
             |path: &str, field: &str| Difference { path: path.into(), field: field.into(), why: String::new() };
         let all = vec![difference("/a", "mode"), difference("/a", "size"), difference("/b", "gid")];
-        let (left, idle) = exceptions.sift("x", "tree", &[], all.clone());
+        let (left, idle) = exceptions.sift("x", &[], all.clone());
         assert_eq!(left, [difference("/a", "size"), difference("/b", "gid")]);
-        assert_eq!(idle, ["exception without a difference: tree /a uid"]);
-        assert_eq!(exceptions.sift("x", "tree", &["single-id"], all.clone()).0, [difference("/a", "size")]);
-        assert_eq!(exceptions.sift("y", "tree", &[], all.clone()).0, all);
-        assert_eq!(exceptions.sift("x", "config", &[], all.clone()).0, all);
+        assert_eq!(idle, ["exception without a difference: /a uid"]);
+        assert_eq!(exceptions.sift("x", &["single-id"], all.clone()).0, [difference("/a", "size")]);
+        assert_eq!(exceptions.sift("y", &[], all.clone()).0, all);
     }
 }

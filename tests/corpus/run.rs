@@ -36,8 +36,8 @@ pub(crate) struct Place {
     base: Listing,
     /// When the first step could have run, seconds since 1970.
     start: i64,
-    /// Where files can belong to one user only.
-    single_id: bool,
+    /// What kind of machine and user this is, for exceptions.
+    kinds: Vec<&'static str>,
 }
 
 /// What came out.
@@ -93,7 +93,7 @@ impl Place {
             exceptions: Exceptions::parse(&fixture("exceptions.toml")),
             base: Listing::new(),
             start: now(),
-            single_id: false,
+            kinds: vec![if rustix::process::getuid().is_root() { "root" } else { "user" }],
             directory,
         };
         let mut builder = GraphBuilder::new();
@@ -201,16 +201,16 @@ impl Place {
         let (layers, count) = layers(case, &image, &window);
         // A case is some megabytes of tree twice; the disk may be small.
         let _ = dockless::store::remove_tree(&place);
-        let kinds: &[&str] = if self.single_id { &["single-id"] } else { &[] };
-        let mut failures = Vec::new();
-        let mut excused = 0;
+        let mut all = Vec::new();
         for (of, differences) in [("tree", tree), ("config", config), ("layers", layers)] {
-            let before = differences.len();
-            let (left, idle) = self.exceptions.sift(&case.name, of, kinds, differences);
-            excused += before - left.len();
-            failures.extend(left.into_iter().map(|one| format!("{of} {} {}: {}", one.path, one.field, one.why)));
-            failures.extend(idle);
+            all.extend(differences.into_iter().map(|one| Difference { why: format!("{of}: {}", one.why), ..one }));
         }
+        let before = all.len();
+        let (left, idle) = self.exceptions.sift(&case.name, &self.kinds, all);
+        let excused = before - left.len();
+        let mut failures: Vec<String> =
+            left.into_iter().map(|one| format!("{} {}: {}", one.path, one.field, one.why)).collect();
+        failures.extend(idle);
         let word = if failures.is_empty() { "as recorded" } else { "DIFFERS" };
         (format!("{word}: {paths} paths, {count} layers, {excused} exceptions"), failures)
     }
@@ -227,7 +227,7 @@ fn layers(case: &Case, image: &Image, window: &RangeInclusive<i64>) -> (Vec<Diff
     let mut all = Vec::new();
     for (number, layer) in recorded.iter().enumerate() {
         for mut one in compare_layer(layer, &image.layer(number + base), window) {
-            one.path = format!("{number}:{}", one.path);
+            one.why = format!("layer {number}, {}", one.why);
             all.push(one);
         }
     }
