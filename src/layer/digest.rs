@@ -134,7 +134,10 @@ fn digest(tree: &Path, since: Option<Instant>, marks: Marks) -> Result<Digest, L
 /// Returns the digest of each regular file's content, in the order of `nodes`.
 fn contents(nodes: &[Node]) -> Result<Vec<Option<Digest>>, LayerError> {
     let next = AtomicUsize::new(0);
-    let jobs = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(8);
+    let files = nodes.iter().filter(|node| node.kind == Kind::File);
+    let bytes: u64 = files.map(|node| node.metadata.len()).sum();
+    // Starting threads and asking how many takes longer than to read what most steps leave.
+    let jobs = if bytes < LARGE { 1 } else { thread::available_parallelism().map_or(1, NonZeroUsize::get).min(8) };
     let work = || -> Result<Vec<(usize, Digest)>, LayerError> {
         let mut done = Vec::new();
         let mut buffer = vec![0; 128 << 10];
@@ -148,6 +151,9 @@ fn contents(nodes: &[Node]) -> Result<Vec<Option<Digest>>, LayerError> {
     };
     let mut digests = vec![None; nodes.len()];
     let results: Vec<_> = thread::scope(|scope| {
+        if jobs == 1 {
+            return vec![work()];
+        }
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().expect("hashing does not panic")).collect()
     });
@@ -158,6 +164,9 @@ fn contents(nodes: &[Node]) -> Result<Vec<Option<Digest>>, LayerError> {
     }
     Ok(digests)
 }
+
+/// More bytes than this are read by several threads.
+const LARGE: u64 = 4 << 20;
 
 fn content(path: &Path, buffer: &mut [u8]) -> Result<Digest, LayerError> {
     let mut file = File::open(path).map_err(LayerError::io("open", path))?;

@@ -19,17 +19,14 @@ use crate::sandbox::Mount;
 use crate::store::{Store, remove_tree};
 use crate::sys;
 
-/// Most layers that are mounted over one another; a deeper stack is laid into one directory first.
-pub(super) const DEEPEST: usize = 100;
-
 /// All finished trees of a store. Cheap to clone, for use by any number of threads and processes at once.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     pub(super) store: Store,
     room: PathBuf,
     single_id: bool,
-    /// Overlays work on this file system, tried when first needed.
-    overlay: Arc<OnceLock<bool>>,
+    /// How many layers overlays can have on this file system, tried when first needed; 0 where there are none.
+    overlay: Arc<OnceLock<usize>>,
     /// What this process has found whole, so that a long stack of layers is looked at once.
     whole: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -80,7 +77,7 @@ impl Snapshots {
     /// The same, but every tree is copied, as on machines without overlay.
     #[must_use]
     pub fn without_overlay(self) -> Self {
-        Self { overlay: Arc::new(OnceLock::from(false)), ..self }
+        Self { overlay: Arc::new(OnceLock::from(0)), ..self }
     }
 
     /// Returns the snapshot `id` with everything below it; `None` where a part is missing, and for what cannot be an
@@ -164,7 +161,11 @@ impl Snapshots {
         if !self.has_overlay() {
             return Active::plain(self, Some(parent));
         }
-        if parent.depth() < DEEPEST { Active::over(self, parent) } else { Active::over(self, &self.flat(parent)?) }
+        if parent.depth() < self.deepest() {
+            Active::over(self, parent)
+        } else {
+            Active::over(self, &self.flat(parent)?)
+        }
     }
 
     /// Opens a tree under a path of this process.
@@ -374,9 +375,15 @@ impl Snapshots {
         fs::rename(&new, &path).map_err(SnapshotError::io("replace", &path))
     }
 
-    /// Tells whether overlays work here; tried once.
+    /// Tells whether overlays work here.
     pub(super) fn has_overlay(&self) -> bool {
-        *self.overlay.get_or_init(|| self.scratch().is_ok_and(|scratch| sys::probe_overlay(scratch.path()).is_ok()))
+        self.deepest() > 0
+    }
+
+    /// Returns how many layers may lie under one that is written; a deeper stack is laid into one directory first.
+    pub(super) fn deepest(&self) -> usize {
+        let works = || self.scratch().is_ok_and(|scratch| sys::probe_overlay(scratch.path()).is_ok());
+        *self.overlay.get_or_init(|| if works() { sys::deepest_overlay() } else { 0 })
     }
 }
 

@@ -15,7 +15,7 @@ use walkdir::WalkDir;
 use super::committed::Snapshot;
 use super::error::SnapshotError;
 use super::meta::{Meta, Origin};
-use super::snapshots::{DEEPEST, Snapshots};
+use super::snapshots::Snapshots;
 use super::tree::{Copied, Files, attribute_names, dress, make_directory, put, walk_error};
 use crate::oci::Digest;
 
@@ -29,7 +29,7 @@ impl Snapshots {
         let layers = stacked(parts);
         // What steps wrote is small, and one directory is read faster than many; images are large.
         let linked = !self.has_overlay() || parts.iter().all(|part| part.written && part.directory().is_some());
-        if linked || layers.len() > DEEPEST {
+        if linked || layers.len() > self.deepest() {
             for part in parts {
                 active.lay(part)?;
             }

@@ -70,6 +70,10 @@ impl Work<'_> {
                 }
             }
         }
+        // Trees of inputs are work of their own vertices.
+        for edge in &vertex.inputs {
+            self.tree(*edge)?;
+        }
         // Before it is said to have started: a step may wait for those whose compilers hold all the jobs.
         let token = match vertex.op {
             pb::op::Op::Exec(_) => {

@@ -73,7 +73,7 @@ impl Work<'_> {
     /// Keeps a result under one of its keys.
     pub(super) fn keep(&self, key: &Digest, record: &Record) -> Result<(), SolveError> {
         let bytes = serde_json::to_vec(record).expect("a record is JSON");
-        Ok(self.solver.store.put_record(RECORDS, &key.hex(), &bytes)?)
+        Ok(self.solver.store.put_hint(RECORDS, &key.hex(), &bytes)?)
     }
 
     /// Says what is new against the last time that a vertex of this name was looked at.
@@ -88,6 +88,6 @@ impl Work<'_> {
     pub(super) fn remember(&self, vertex: &Vertex, parts: &Ingredients) {
         let name = Digest::of(vertex.name().as_bytes()).hex();
         let bytes = serde_json::to_vec(&parts.0).expect("parts are JSON");
-        let _ = self.solver.store.put_record(PARTS, &name, &bytes);
+        let _ = self.solver.store.put_hint(PARTS, &name, &bytes);
     }
 }

@@ -7,7 +7,7 @@ use oci_spec::image::{Descriptor, ImageIndex};
 use super::error::StoreError;
 use super::layout::Store;
 use super::lock;
-use super::record::publish;
+use super::record::{Sync, publish};
 
 /// The annotation that carries a tag (`image-spec annotations.md#pre-defined-annotation-keys`).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -74,7 +74,7 @@ impl Store {
         index.set_manifests(manifests);
         // Through a value, whose keys are sorted: annotations alone would come in a different order every time.
         let value = serde_json::to_value(&index).expect("an image index is representable in JSON");
-        publish(&self.inner.run, &self.root().join("index.json"), value.to_string().as_bytes())
+        publish(&self.inner.run, &self.root().join("index.json"), value.to_string().as_bytes(), Sync::Yes)
     }
 }
 

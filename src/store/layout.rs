@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::blob::BlobWriter;
 use super::error::StoreError;
 use super::lock;
-use super::record::{check_name, publish};
+use super::record::{Sync, check_name, publish};
 use super::run::Run;
 use crate::oci::Digest;
 
@@ -101,7 +101,7 @@ impl Store {
                 // Two first runs may both come here; they must not replace an index that already has a tag.
                 let _lock = lock::lock(self.root().join("locks/.index"))?;
                 if !path.exists() {
-                    publish(&self.inner.run, &path, content)?;
+                    publish(&self.inner.run, &path, content, Sync::Yes)?;
                 }
             }
         }

@@ -15,7 +15,16 @@ impl Store {
     /// `Name` where `room` or `key` cannot be file names, `Io`.
     pub fn put_record(&self, room: &str, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         check_name(key)?;
-        publish(&self.inner.run, &self.room(room)?.join(key), bytes)
+        publish(&self.inner.run, &self.room(room)?.join(key), bytes, Sync::Yes)
+    }
+
+    /// As `put_record`, for what can be made again: after a power cut the record may be empty or gone.
+    ///
+    /// # Errors
+    /// As `put_record`.
+    pub fn put_hint(&self, room: &str, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        check_name(key)?;
+        publish(&self.inner.run, &self.room(room)?.join(key), bytes, Sync::No)
     }
 
     /// Reads `<room>/<key>`; `None` where there is no such record.
@@ -67,15 +76,23 @@ impl Store {
     }
 }
 
-/// Writes a file through the run's own corner of `tmp/`, synced before it gets its name.
-pub(super) fn publish(run: &Run, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+/// Whether bytes are on the disk before they get their name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sync {
+    Yes,
+    /// A sync takes longer than the step whose result is recorded.
+    No,
+}
+
+/// Writes a file through the run's own corner of `tmp/`.
+pub(super) fn publish(run: &Run, path: &Path, bytes: &[u8], sync: Sync) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
 
     let mut file = run.file()?;
     let temporary = file.path().to_owned();
     file.write_all(bytes)
         .and_then(|()| file.as_file().set_permissions(fs::Permissions::from_mode(0o644)))
-        .and_then(|()| file.as_file().sync_all())
+        .and_then(|()| if sync == Sync::Yes { file.as_file().sync_all() } else { Ok(()) })
         .map_err(StoreError::io("write", &temporary))?;
     file.persist(path).map_err(|error| StoreError::Io {
         action: "publish",

@@ -27,8 +27,8 @@ pub use idmap::{IdMap, IdRange, MapTool, current_map, find_tool, map_with_tool, 
 pub use idmap::{allow_setgroups, deny_setgroups, write_gid_map, write_map, write_uid_map};
 pub use limit::{is_limit, set_limit};
 pub use mount::{
-    Attributes, Detached, attach, bind, cgroups, devpts, make_private, open_path, overlay, pivot, probe_overlay,
-    proc_fs, queues, set_attributes, sys_fs, tmpfs,
+    Attributes, Detached, attach, bind, cgroups, deepest_overlay, devpts, make_private, open_path, overlay, pivot,
+    probe_overlay, proc_fs, queues, set_attributes, sys_fs, tmpfs,
 };
 pub use namespace::{Namespaces, is_single_threaded, loopback_up, set_host_name, unshare};
 pub use process::{

@@ -147,6 +147,17 @@ pub fn overlay(lower: &[BorrowedFd<'_>], upper: Option<(BorrowedFd<'_>, Borrowed
     })
 }
 
+/// So many layers fit into one value of an option, of which a kernel takes 255 bytes.
+const FEW: usize = 12;
+
+/// Returns how many layers an overlay can lie on: since Linux 6.8 each can be named on its own. The kernel's own limit
+/// is 500; far below it looking up a file that is not there gets slow.
+pub fn deepest_overlay() -> usize {
+    let one_by_one = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .and_then(|context| fsconfig_set_string(&context, c"lowerdir+", c"/"));
+    if one_by_one.is_ok() { 100 } else { FEW }
+}
+
 fn layered(
     lower: &[BorrowedFd<'_>],
     upper: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
@@ -160,7 +171,11 @@ fn layered(
         fsconfig_set_flag(&context, c"volatile")?;
     }
     let lower: Vec<String> = lower.iter().map(|fd| path(*fd)).collect();
-    fsconfig_set_string(&context, c"lowerdir", lower.join(":"))?;
+    if lower.len() <= FEW {
+        fsconfig_set_string(&context, c"lowerdir", lower.join(":"))?;
+    } else {
+        lower.iter().try_for_each(|path| fsconfig_set_string(&context, c"lowerdir+", path))?;
+    }
     if let Some((upper, work)) = upper {
         fsconfig_set_string(&context, c"upperdir", path(upper))?;
         fsconfig_set_string(&context, c"workdir", path(work))?;
