@@ -10,6 +10,7 @@ use crate::build::Project;
 use crate::engine::Embedded;
 use crate::llb::Executor;
 use crate::recipe::Profile;
+use crate::registry::{Credentials, Registry};
 use crate::sandbox::Cancel;
 use crate::snapshot::Snapshots;
 use crate::solver::Jobs;
@@ -107,7 +108,16 @@ impl Session<'_> {
         let asked = cancel.clone();
         let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
         let executor = Executor::embedded();
-        Ok(Embedded { store, snapshots, origins, jobs, executor, cancel, ignore_cache: self.global.no_cache })
+        let registry = Registry::new(origins.settings(), self.credentials()?);
+        Ok(Embedded { store, snapshots, origins, registry, jobs, executor, cancel, ignore_cache: self.global.no_cache })
+    }
+
+    /// Returns what the user has logged in to with docker's or podman's clients; nothing where there is no such file.
+    fn credentials(&self) -> Result<Credentials, Failure> {
+        let own = || variable("HOME").map(|home| PathBuf::from(home).join(".docker"));
+        let directory = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(own);
+        let read = directory.map_or(Ok(Credentials::default()), |directory| Credentials::read(&directory));
+        Ok(read.map_err(source::SourceError::from)?)
     }
 
     /// Returns the profile.

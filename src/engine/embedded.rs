@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use crate::llb::{Executor, Graph};
 use crate::progress::Progress;
+use crate::registry::Registry;
 use crate::sandbox::Cancel;
 use crate::snapshot::Snapshots;
 use crate::solver::{Inputs, Jobs, SolveError, Solved, Solver};
@@ -28,6 +29,8 @@ pub struct Embedded {
     pub snapshots: Snapshots,
     /// Where files may be fetched from.
     pub origins: Origins,
+    /// Where images may be fetched from.
+    pub registry: Registry,
     /// The budget of all steps of all graphs solved by this engine.
     pub jobs: Jobs,
     /// What graphs may ask for.
@@ -45,6 +48,7 @@ impl Engine for Embedded {
             snapshots: &self.snapshots,
             inputs,
             origins: &self.origins,
+            registry: &self.registry,
             jobs: &self.jobs,
             executor: &self.executor,
             cancel: &self.cancel,

@@ -56,6 +56,20 @@ pub fn layer_digest(layer: &Path, since: Option<Instant>) -> Result<Digest, Laye
     digest(layer, since, Marks::Overlay)
 }
 
+/// Returns a digest over the names and times of everything in `tree` that is no directory.
+///
+/// # Errors
+/// `Io`.
+pub fn times_digest(tree: &Path) -> Result<Digest, LayerError> {
+    let mut hasher = Hasher::default();
+    for node in walk(tree)?.iter().filter(|node| node.kind != Kind::Directory) {
+        hasher.field(node.path.as_os_str().as_bytes());
+        hasher.update(&node.metadata.mtime().to_le_bytes());
+        hasher.update(&node.metadata.mtime_nsec().to_le_bytes());
+    }
+    Ok(hasher.finish())
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Marks {
     None,

@@ -28,7 +28,7 @@ mod walk;
 
 pub use compress::{Compression, Compressor, Hashed};
 pub use decompress::decompress;
-pub use digest::{Instant, layer_digest, tree_digest, written_digest};
+pub use digest::{Instant, layer_digest, times_digest, tree_digest, written_digest};
 pub use error::LayerError;
 pub use pack::{Owner, PackOptions, PackTimes, Packed, pack};
 pub use reader::Limits;

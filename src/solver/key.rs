@@ -13,6 +13,7 @@ use prost::Message as _;
 
 use crate::llb::{Vertex, pb};
 use crate::oci::{Digest, Hasher};
+use crate::source::{Downloaded, FileAttributes};
 
 /// Changed when the meaning of a record or the way steps are run changes, so that old records are not found.
 const FORMAT: &[u8] = b"dockless cache 2";
@@ -135,6 +136,24 @@ pub(crate) fn output(key: &Digest, index: usize) -> Digest {
 /// Returns the content digest of a directory that holds one file with the bytes of `digest`.
 pub(crate) fn file(name: &str, digest: &Digest) -> Digest {
     hash(&[b"file", name.as_bytes()], &[*digest])
+}
+
+/// Returns the content digest of a directory that holds one blob as a file that looks as asked for.
+pub(crate) fn looks(digest: &Digest, file: &FileAttributes) -> Digest {
+    let name = file.filename.clone().unwrap_or_default();
+    let numbers = format!("{:?} {} {}", file.mode, file.uid, file.gid);
+    hash(&[b"blob", name.as_bytes(), numbers.as_bytes()], &[*digest])
+}
+
+/// Returns the content digest of a directory that holds a file that came from a server, with its time.
+pub(crate) fn downloaded(file: &Downloaded) -> Digest {
+    let numbers = format!("{} {} {} {}", file.mode, file.uid, file.gid, file.mtime);
+    hash(&[b"download", file.filename.as_bytes(), numbers.as_bytes()], &[file.blob.digest])
+}
+
+/// Returns the content digest of a checkout.
+pub(crate) fn commit(key: &str) -> Digest {
+    hash(&[b"commit", key.as_bytes()], &[])
 }
 
 /// Returns the content digest of an unpacked image.

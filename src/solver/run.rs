@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::inputs::Inputs;
 use super::schedule::Schedule;
+use super::source::Found;
 use super::value::Value;
 use super::{Jobs, SolveError};
 use crate::file::FileError;
@@ -13,6 +14,7 @@ use crate::llb::{Edge, Executor, Graph, Vertex, pb};
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::recipe;
+use crate::registry::Registry;
 use crate::sandbox::Cancel;
 use crate::snapshot::{Snapshot, SnapshotError, Snapshots};
 use crate::source::Origins;
@@ -29,6 +31,8 @@ pub struct Solver<'a> {
     pub inputs: &'a Inputs,
     /// Where files may be fetched from.
     pub origins: &'a Origins,
+    /// Where images may be fetched from.
+    pub registry: &'a Registry,
     /// The job budget.
     pub jobs: &'a Jobs,
     /// What graphs may ask for.
@@ -70,6 +74,8 @@ struct State {
     schedule: Schedule,
     /// Outputs of the vertices that are done.
     values: BTreeMap<Digest, Vec<Arc<Value>>>,
+    /// What sources whose trees are not there yet turned out to be.
+    found: BTreeMap<Digest, Found>,
     steps: usize,
     ran: usize,
     cached: usize,
@@ -92,6 +98,7 @@ impl Solver<'_> {
         let state = State {
             schedule: Schedule::new(graph, cost),
             values: BTreeMap::new(),
+            found: BTreeMap::new(),
             steps: 0,
             ran: 0,
             cached: 0,
@@ -159,6 +166,16 @@ impl Work<'_> {
         let state = self.lock();
         let outputs = state.values.get(&edge.vertex).expect("inputs are done before their users");
         Arc::clone(outputs.get(edge.index).expect("edges name outputs that exist"))
+    }
+
+    /// Remembers what a source is, for whoever will want its tree.
+    pub(super) fn note_found(&self, vertex: &Vertex, found: Found) {
+        self.lock().found.insert(vertex.digest, found);
+    }
+
+    /// Returns what a source is.
+    pub(super) fn found(&self, vertex: &Vertex) -> Found {
+        self.lock().found.get(&vertex.digest).cloned().expect("noted with the value that is lazy")
     }
 
     /// Counts steps that really ran, and vertices answered from the cache.

@@ -1,109 +1,259 @@
-//! Sources: content at once, trees on demand.
+//! Sources: content at once, trees on demand (`ops.proto SourceOp`).
+//!
+//! ```text
+//! image, layout    content = digest of the platform's manifest      pulled and unpacked on demand
+//! blob             content = digest of the blob and its name        fetched on demand
+//! git              content = the commit, and what of it             checked out on demand
+//! http             content = digest of the file and its looks       asked for at once, because only the server knows
+//! local            content = digest of the files without times      copied at once
+//! ```
 
 use super::error::SolveError;
 use super::key;
-use super::run::{Work, snapshot_error, unsupported};
+use super::mounts::missing;
+use super::run::{Work, snapshot_error};
 use super::value::Value;
 use crate::layer::Compression;
-use crate::llb::{Vertex, op, pb};
-use crate::oci::Digest;
-use crate::snapshot::{PackedLayer, Snapshot};
-use crate::source::{self, SourceError};
+use crate::llb::{Vertex, pb};
+use crate::oci::{DiffId, Digest};
+use crate::registry::{self, Layout, Platform, Reference};
+use crate::snapshot::{PackedLayer, Snapshot, SnapshotError};
+use crate::source::git::{self, GitAccess, GitSource, Resolved};
+use crate::source::{self, Downloaded, FileAttributes, HttpSource, Identifier, LocalSource, SourceError};
 
-/// What a source identifier names.
-enum Named<'a> {
-    File { digest: Digest, filename: &'a str },
-    Image { manifest: Digest },
-    Directory { name: &'a str },
-}
-
-fn named<'a>(vertex: &Vertex, source: &'a pb::SourceOp) -> Result<Named<'a>, SolveError> {
-    let pinned = |rest: &str| rest.rsplit_once('@').and_then(|(_, digest)| digest.parse::<Digest>().ok());
-    let identifier = source.identifier.as_str();
-    let unpinned = || unsupported(vertex, format!("source `{identifier}` without a digest"));
-    if let Some(rest) = identifier.strip_prefix(op::OCI_BLOB) {
-        let digest = pinned(rest).ok_or_else(unpinned)?;
-        let filename = source.attrs.get(op::FILENAME).map(String::as_str).filter(|name| is_plain(name));
-        let filename = filename.ok_or_else(|| unsupported(vertex, "a blob without a plain file name"))?;
-        return Ok(Named::File { digest, filename });
-    }
-    if let Some(rest) = identifier.strip_prefix(op::OCI_LAYOUT) {
-        return Ok(Named::Image { manifest: pinned(rest).ok_or_else(unpinned)? });
-    }
-    match identifier.strip_prefix(op::LOCAL) {
-        Some(name) => Ok(Named::Directory { name }),
-        None => Err(unsupported(vertex, format!("source `{identifier}`"))),
-    }
-}
-
-fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+/// What a source turned out to be, for those who want its tree.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    /// One of our own root filesystems.
+    Rootfs(Digest),
+    /// A file that a recipe's lock names.
+    Pinned(Digest, String),
+    /// An image of a registry, by the digest of its manifest.
+    Image(Reference, Digest, Option<usize>),
+    /// An image of a layout.
+    Layout(Layout, Digest, Option<usize>),
+    /// A blob of a registry.
+    ImageBlob(Reference, Digest, FileAttributes),
+    /// A blob of a layout.
+    LayoutBlob(Layout, Digest, FileAttributes),
+    /// A commit.
+    Git(Box<(GitSource, Resolved)>),
 }
 
 impl Work<'_> {
     /// Returns the value of a source.
     pub(super) fn source(&self, vertex: &Vertex, op: &pb::SourceOp) -> Result<Value, SolveError> {
-        match named(vertex, op)? {
-            Named::File { digest, filename } => Ok(Value::lazy(key::file(filename, &digest))),
-            Named::Image { manifest } => Ok(Value::lazy(key::image(&manifest))),
-            Named::Directory { name } => {
-                let missing =
-                    || SolveError::MissingInput { name: vertex.name().to_owned(), what: format!("directory `{name}`") };
-                let path = self.solver.inputs.directories.get(name).ok_or_else(missing)?;
-                let include: Vec<String> = match op.attrs.get(op::INCLUDE) {
-                    Some(json) => {
-                        serde_json::from_str(json).map_err(|_| unsupported(vertex, "malformed include patterns"))?
-                    }
-                    None => Vec::new(),
-                };
-                let snapshots = self.solver.snapshots;
-                let copy =
-                    || snapshots.copy_in(&path.path, &include).map_err(|error| snapshot_error(vertex.name(), error));
-                let snapshot = self.told(vertex, None, copy)?;
-                Ok(Value::ready(snapshot))
+        let fail = |error: SourceError| source_error(vertex, error);
+        let identifier = Identifier::parse(op).map_err(SourceError::from).map_err(fail)?;
+        let (found, content) = match identifier {
+            Identifier::Local(local) => return self.directory(vertex, &local),
+            Identifier::Http(http) => return self.download(vertex, &http),
+            Identifier::Layout { digest: Some(manifest), .. } if self.solver.inputs.images.contains_key(&manifest) => {
+                (Found::Rootfs(manifest), key::image(&manifest))
+            }
+            Identifier::LayoutBlob { digest, file, .. } if self.solver.inputs.files.contains_key(&digest) => {
+                let name = file.filename.unwrap_or_else(|| digest.hex());
+                let content = key::file(&name, &digest);
+                (Found::Pinned(digest, name), content)
+            }
+            Identifier::Image { reference, checksum, layer_limit, .. } => {
+                let told = (self.progress, vertex.digest);
+                let registry = self.solver.registry;
+                let manifest = registry::resolve(registry, &reference, &platform(vertex), self.solver.store, told)
+                    .map_err(SourceError::from)
+                    .map_err(fail)?
+                    .digest;
+                if let Some(expected) = checksum.filter(|checksum| *checksum != manifest) {
+                    let what = reference.to_string();
+                    let error = registry::RegistryError::Digest { what, expected, actual: manifest };
+                    return Err(fail(error.into()));
+                }
+                let content = limited(&manifest, layer_limit);
+                (Found::Image(reference, manifest, layer_limit), content)
+            }
+            Identifier::Layout { store, tag, digest, layer_limit } => {
+                let layout = self.layout(vertex, &store)?;
+                let manifest = layout.resolve(tag.as_deref(), digest.as_ref(), &platform(vertex));
+                let manifest = manifest.map_err(SourceError::from).map_err(fail)?.descriptor.digest;
+                (Found::Layout(layout, manifest, layer_limit), limited(&manifest, layer_limit))
+            }
+            Identifier::ImageBlob { reference, digest, file } => {
+                let content = key::looks(&digest, &file);
+                (Found::ImageBlob(reference, digest, file), content)
+            }
+            Identifier::LayoutBlob { store, digest, file } => {
+                let content = key::looks(&digest, &file);
+                (Found::LayoutBlob(self.layout(vertex, &store)?, digest, file), content)
+            }
+            Identifier::Git(source) => {
+                let resolved =
+                    self.with_access(|access| git::resolve(&source, self.solver.store, self.solver.origins, access));
+                let resolved = resolved.map_err(SourceError::from).map_err(fail)?;
+                let content = key::commit(&resolved.key);
+                (Found::Git(Box::new((source, resolved))), content)
+            }
+        };
+        self.note_found(vertex, found);
+        Ok(Value::lazy(content))
+    }
+
+    /// Fetches or unpacks a source into the snapshot `id`.
+    pub(super) fn source_tree(&self, vertex: &Vertex, id: &Digest) -> Result<Snapshot, SolveError> {
+        let solver = self.solver;
+        let (store, told) = (solver.store, (self.progress, vertex.digest));
+        let fail = |error: SourceError| source_error(vertex, error);
+        let registry = |error: registry::RegistryError| fail(error.into());
+        let found = self.found(vertex);
+        match &found {
+            Found::Rootfs(manifest) => self.rootfs_tree(vertex, id, manifest),
+            Found::Pinned(digest, name) => self.file_tree(vertex, id, digest, name),
+            Found::Image(reference, manifest, limit) => {
+                let pinned = reference.clone_with_digest(manifest.to_string());
+                let image = registry::pull(solver.registry, &pinned, &platform(vertex), store, told);
+                self.image_tree(vertex, id, &image.map_err(registry)?, *limit)
+            }
+            Found::Layout(layout, manifest, limit) => {
+                let image = layout.import(None, Some(manifest), &platform(vertex), store);
+                self.image_tree(vertex, id, &image.map_err(registry)?, *limit)
+            }
+            Found::ImageBlob(reference, digest, file) => {
+                let repository = solver.registry.repository(reference).map_err(registry)?;
+                let blob = repository.get_blob(digest, None, store, told).map_err(registry)?;
+                self.place(vertex, id, &file.of_blob(blob))
+            }
+            Found::LayoutBlob(layout, digest, file) => {
+                let blob = layout.blob(digest, None, store).map_err(registry)?;
+                self.place(vertex, id, &file.of_blob(blob))
+            }
+            Found::Git(found) => {
+                let (source, resolved) = &**found;
+                let active = solver.snapshots.prepare().map_err(|error| snapshot_error(vertex.name(), error))?;
+                self.with_access(|access| {
+                    git::checkout(source, resolved, &active.path(), store, solver.origins, (access, self.progress))
+                })
+                .map_err(fail)?;
+                active.commit_derived(id).map_err(|error| snapshot_error(vertex.name(), error))
             }
         }
     }
 
-    /// Fetches or unpacks a source into the snapshot `id`.
-    pub(super) fn source_tree(&self, vertex: &Vertex, op: &pb::SourceOp, id: &Digest) -> Result<Snapshot, SolveError> {
-        match named(vertex, op)? {
-            Named::File { digest, filename } => self.file_tree(vertex, id, &digest, filename),
-            Named::Image { manifest } => self.image_tree(vertex, id, &manifest),
-            Named::Directory { .. } => Err(unsupported(vertex, "a lazy directory")),
-        }
+    /// Copies a directory of the client.
+    fn directory(&self, vertex: &Vertex, local: &LocalSource) -> Result<Value, SolveError> {
+        let solver = self.solver;
+        let directory = solver.inputs.directories.get(&local.name);
+        let directory = directory.ok_or_else(|| missing(vertex, format!("directory `{}`", local.name)))?;
+        let failed = |error: SnapshotError| snapshot_error(vertex.name(), error);
+        self.told(vertex, None, || {
+            if directory.normal {
+                return solver.snapshots.copy_in(&directory.path, &local.include).map(Value::ready).map_err(failed);
+            }
+            let active = solver.snapshots.prepare().map_err(failed)?;
+            source::local(&directory.path, local, &active.path(), solver.jobs.total(), &solver.origins.stop)
+                .map_err(|error| source_error(vertex, error))?;
+            // Times are no content, so that touching a file changes nothing, but who copies them wants those of today.
+            let (content, snapshot) = active.commit_timed().map_err(failed)?;
+            Ok(Value::made(content, snapshot))
+        })
+    }
+
+    /// Asks a server for a file.
+    fn download(&self, vertex: &Vertex, http: &HttpSource) -> Result<Value, SolveError> {
+        let solver = self.solver;
+        let told = (self.progress, vertex.digest);
+        let secrets = |id: &str| solver.inputs.secrets.get(id).map(|secret| secret.0.clone());
+        self.told(vertex, None, || {
+            let file = source::download(http, solver.store, solver.origins, &secrets, told);
+            let file = file.map_err(|error| source_error(vertex, error))?;
+            let content = key::downloaded(&file);
+            let found = solver.snapshots.get(&content.hex()).map_err(|error| snapshot_error(vertex.name(), error))?;
+            let snapshot = match found {
+                Some(snapshot) => snapshot,
+                None => self.place(vertex, &content, &file)?,
+            };
+            Ok(Value::ready(snapshot))
+        })
+    }
+
+    fn place(&self, vertex: &Vertex, id: &Digest, file: &Downloaded) -> Result<Snapshot, SolveError> {
+        let active = self.solver.snapshots.prepare().map_err(|error| snapshot_error(vertex.name(), error))?;
+        file.place(self.solver.store, &active.path()).map_err(|error| source_error(vertex, error))?;
+        active.commit_derived(id).map_err(|error| snapshot_error(vertex.name(), error))
     }
 
     fn file_tree(&self, vertex: &Vertex, id: &Digest, digest: &Digest, filename: &str) -> Result<Snapshot, SolveError> {
         let solver = self.solver;
-        let missing = || SolveError::MissingInput { name: vertex.name().to_owned(), what: format!("file {digest}") };
-        let pinned = solver.inputs.files.get(digest).ok_or_else(missing)?;
+        let pinned = solver.inputs.files.get(digest).ok_or_else(|| missing(vertex, format!("file {digest}")))?;
         source::fetch(solver.store, pinned, solver.origins, self.progress, vertex.digest)
             .map_err(|error| source_error(vertex, error))?;
         let path = solver.store.path(digest);
         solver.snapshots.file(id, &path, filename).map_err(|error| snapshot_error(vertex.name(), error))
     }
 
-    fn image_tree(&self, vertex: &Vertex, id: &Digest, manifest: &Digest) -> Result<Snapshot, SolveError> {
+    fn rootfs_tree(&self, vertex: &Vertex, id: &Digest, manifest: &Digest) -> Result<Snapshot, SolveError> {
         let solver = self.solver;
-        let missing = || SolveError::MissingInput { name: vertex.name().to_owned(), what: format!("image {manifest}") };
-        let rootfs = solver.inputs.images.get(manifest).ok_or_else(missing)?;
+        let rootfs = solver.inputs.images.get(manifest).ok_or_else(|| missing(vertex, format!("image {manifest}")))?;
         let told = (self.progress, vertex.digest);
         let image = source::assemble(solver.store, rootfs, solver.origins, solver.jobs.total(), told)
             .map_err(|error| source_error(vertex, error))?;
         // Its layers are not compressed, so they are their own diff IDs.
-        let layers: Vec<PackedLayer> = image
-            .layers
-            .iter()
-            .map(|layer| PackedLayer {
-                digest: layer.digest,
-                size: layer.size,
-                diff_id: layer.digest,
-                media_type: Compression::None.media_type().to_owned(),
-            })
-            .collect();
+        let media_type = Compression::None.media_type();
+        let layers =
+            image.layers.iter().map(|layer| packed(layer.digest, layer.size, DiffId(layer.digest), media_type));
+        let layers: Vec<PackedLayer> = layers.collect();
         solver.snapshots.import(id, &layers).map_err(|error| snapshot_error(vertex.name(), error))
     }
+
+    fn image_tree(
+        &self,
+        vertex: &Vertex,
+        id: &Digest,
+        image: &registry::Image,
+        limit: Option<usize>,
+    ) -> Result<Snapshot, SolveError> {
+        let layers = image.layers.iter().zip(&image.diff_ids).take(limit.unwrap_or(usize::MAX));
+        let layers = layers.map(|(layer, diff_id)| packed(layer.digest, layer.size, *diff_id, &layer.media_type));
+        let layers: Vec<PackedLayer> = layers.collect();
+        self.solver.snapshots.import(id, &layers).map_err(|error| snapshot_error(vertex.name(), error))
+    }
+
+    fn layout(&self, vertex: &Vertex, store: &str) -> Result<Layout, SolveError> {
+        let path = self.solver.inputs.layouts.get(store);
+        let path = path.ok_or_else(|| missing(vertex, format!("OCI layout `{store}`")))?;
+        let layout = Layout::open(path, self.solver.origins.stop.clone());
+        layout.map_err(|error| source_error(vertex, error.into()))
+    }
+
+    /// Calls `act` with what `git` may be given.
+    fn with_access<R>(&self, act: impl FnOnce(GitAccess<'_>) -> R) -> R {
+        let inputs = self.solver.inputs;
+        let secrets = |id: &str| inputs.secrets.get(id).map(|secret| secret.0.clone());
+        let agents = |id: &str| inputs.agents.get(id).cloned();
+        act(GitAccess { secrets: &secrets, agents: &agents, allow_file: false })
+    }
+}
+
+/// Describes a layer in the words of image-spec, whichever registry's words it came with.
+fn packed(digest: Digest, size: u64, diff_id: DiffId, media_type: &str) -> PackedLayer {
+    let compression = if media_type.ends_with("gzip") {
+        Compression::Gzip { level: 6 }
+    } else if media_type.ends_with("zstd") {
+        Compression::Zstd { level: 3 }
+    } else {
+        Compression::None
+    };
+    PackedLayer { digest, size, diff_id: diff_id.0, media_type: compression.media_type().to_owned() }
+}
+
+fn platform(vertex: &Vertex) -> Platform {
+    match &vertex.platform {
+        Some(platform) => Platform::new(&platform.os, &platform.architecture, &platform.variant),
+        None => Platform::linux(crate::oci::Arch::X86_64),
+    }
+}
+
+fn limited(manifest: &Digest, limit: Option<usize>) -> Digest {
+    let whole = key::image(manifest);
+    limit.map_or(whole, |limit| key::output(&whole, limit))
 }
 
 fn source_error(vertex: &Vertex, error: SourceError) -> SolveError {

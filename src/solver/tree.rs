@@ -80,7 +80,7 @@ impl Work<'_> {
                     }),
                 }
             }
-            pb::op::Op::Source(op) => self.told(vertex, None, || self.source_tree(vertex, op, id)),
+            pb::op::Op::Source(_) => self.told(vertex, None, || self.source_tree(vertex, id)),
             pb::op::Op::Passthrough(op) => {
                 let input = op.outputs.get(index).and_then(|input| usize::try_from(*input).ok());
                 let edge = input.and_then(|input| vertex.inputs.get(input)).copied();
