@@ -178,7 +178,7 @@ fn ops_in_any_order_are_a_graph_and_stay_in_that_order() {
     let mut definition = definition(exec(|_| ()), 1);
     definition.def.swap(0, 1);
     let graph = Graph::try_from(&definition).expect("order means nothing");
-    let order: Vec<_> = graph.vertices().map(|vertex| vertex.kind()).collect();
+    let order: Vec<_> = graph.vertices().map(dockless::llb::Vertex::kind).collect();
     assert_eq!(order, ["source", "exec"], "inputs first for who works it off");
     assert_eq!(graph.marshal().def, definition.def, "as received for who reads it");
 }

@@ -188,7 +188,7 @@ pub(crate) struct Solve {
     /// Secret that steps may ask for: id=ID,src=FILE or id=ID,env=VARIABLE; may be repeated
     #[arg(long, value_name = "id=ID,src=FILE|env=VAR")]
     pub(crate) secret: Vec<crate::cli::grant::SecretArg>,
-    /// Agent that steps may ask: ID (the one of SSH_AUTH_SOCK) or ID=SOCKET; may be repeated
+    /// Agent that steps may ask: ID (the one of `SSH_AUTH_SOCK`) or ID=SOCKET; may be repeated
     #[arg(long, value_name = "ID[=SOCKET]")]
     pub(crate) ssh: Vec<crate::cli::grant::AgentArg>,
     /// What the definition may ask for beyond its steps: network.host, security.insecure

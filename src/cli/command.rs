@@ -207,13 +207,12 @@ fn test(args: &args::Test, cancel: &Cancel) -> Result<ExitCode, Failure> {
 }
 
 fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure> {
-    let graph = match &args.llb {
-        Some(path) => definition(path)?,
-        None => {
-            let project = session.project()?;
-            let epoch = session.epoch(&project);
-            project.recipes.lower(&requests(&args.recipes)?, args.arch, session.profile(), epoch)?.graph
-        }
+    let graph = if let Some(path) = &args.llb {
+        definition(path)?
+    } else {
+        let project = session.project()?;
+        let epoch = session.epoch(&project);
+        project.recipes.lower(&requests(&args.recipes)?, args.arch, session.profile(), epoch)?.graph
     };
     let bytes = match args.format {
         GraphFormat::Tree => llb::tree(&graph).into_bytes(),

@@ -108,16 +108,8 @@ impl Session<'_> {
         let asked = cancel.clone();
         let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
         let executor = Executor::embedded();
-        let registry = Registry::new(origins.settings(), self.credentials()?);
+        let registry = Registry::new(origins.settings(), credentials()?);
         Ok(Embedded { store, snapshots, origins, registry, jobs, executor, cancel, ignore_cache: self.global.no_cache })
-    }
-
-    /// Returns what the user has logged in to with docker's or podman's clients; nothing where there is no such file.
-    fn credentials(&self) -> Result<Credentials, Failure> {
-        let own = || variable("HOME").map(|home| PathBuf::from(home).join(".docker"));
-        let directory = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(own);
-        let read = directory.map_or(Ok(Credentials::default()), |directory| Credentials::read(&directory));
-        Ok(read.map_err(source::SourceError::from)?)
     }
 
     /// Returns the profile.
@@ -143,4 +135,12 @@ impl Session<'_> {
         };
         View::open(mode, Style::of(variable), self.global.verbose)
     }
+}
+
+/// Returns what the user has logged in to with docker's or podman's clients; nothing where there is no such file.
+fn credentials() -> Result<Credentials, Failure> {
+    let own = || variable("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    let directory = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(own);
+    let read = directory.map_or(Ok(Credentials::default()), |directory| Credentials::read(&directory));
+    Ok(read.map_err(source::SourceError::from)?)
 }

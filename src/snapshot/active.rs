@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::committed::{Snapshot, Tree};
 use super::error::SnapshotError;
 use super::meta::{Meta, Origin};
-use super::snapshot::{Snapshot, Tree};
 use super::snapshots::{Scratch, Snapshots};
 use super::tree::{Files, lay};
 use crate::layer::{Instant, layer_digest, times_digest, written_digest};
@@ -167,8 +167,8 @@ impl Active {
     }
 
     /// As `commit_derived`, for layers that were put together elsewhere.
-    pub(super) fn commit_layers(self, id: &Digest, meta: Meta) -> Result<Snapshot, SnapshotError> {
-        self.snapshots.publish(self.scratch, id, &meta)
+    pub(super) fn commit_layers(self, id: &Digest, meta: &Meta) -> Result<Snapshot, SnapshotError> {
+        self.snapshots.publish(self.scratch, id, meta)
     }
 }
 

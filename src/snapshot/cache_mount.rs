@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use super::committed::Snapshot;
 use super::error::SnapshotError;
-use super::snapshot::Snapshot;
 use super::snapshots::Snapshots;
 use super::tree::{Files, lay};
 use crate::oci::Digest;

@@ -34,17 +34,18 @@
 
 mod active;
 mod cache_mount;
+mod committed;
 mod copy;
 mod error;
 mod meta;
-mod snapshot;
+
 mod snapshots;
 mod stack;
 mod tree;
 
 pub use active::{Active, Times};
 pub use cache_mount::{CACHE_MOUNTS, CacheMount, Sharing};
+pub use committed::{Snapshot, Tree};
 pub use error::SnapshotError;
 pub use meta::{LayerPlace, PackedLayer};
-pub use snapshot::{Snapshot, Tree};
 pub use snapshots::Snapshots;

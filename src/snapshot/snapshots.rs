@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
 
 use super::active::Active;
+use super::committed::{Snapshot, Tree};
 use super::error::SnapshotError;
 use super::meta::{LayerPlace, META, Meta, Origin, PackedLayer, boot};
-use super::snapshot::{Snapshot, Tree};
 use super::tree::share;
 use crate::layer::{UnpackOptions, layer_digest, unpack, written_digest};
 use crate::oci::Digest;
@@ -243,7 +243,7 @@ impl Snapshots {
         for layer in layers {
             unpack(self.store.read(&layer.digest)?, &active.path(), &options)?;
         }
-        active.commit_layers(id, Meta { packed: layers.to_vec(), ..Meta::whole(*id, Origin::Derived) })
+        active.commit_layers(id, &Meta { packed: layers.to_vec(), ..Meta::whole(*id, Origin::Derived) })
     }
 
     /// Copies what `include` names of a user's directory, everything if it is empty; owners, times and odd modes of the

@@ -12,9 +12,9 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode};
 use walkdir::WalkDir;
 
+use super::committed::Snapshot;
 use super::error::SnapshotError;
 use super::meta::{Meta, Origin};
-use super::snapshot::Snapshot;
 use super::snapshots::{DEEPEST, Snapshots};
 use super::tree::{Copied, Files, attribute_names, dress, make_directory, put, walk_error};
 use crate::oci::Digest;
@@ -37,7 +37,7 @@ impl Snapshots {
         }
         let marked = parts.first().is_some_and(|part| part.marked);
         let below = layers.into_iter().rev().collect();
-        active.commit_layers(id, Meta { below, empty: true, marked, ..Meta::whole(*id, Origin::Derived) })
+        active.commit_layers(id, &Meta { below, empty: true, marked, ..Meta::whole(*id, Origin::Derived) })
     }
 
     /// Makes the snapshot `id` of what changes `lower` into `upper`, deletions too; `None` is an empty tree.
@@ -65,11 +65,11 @@ impl Snapshots {
         {
             let below = own.iter().rev().cloned().collect();
             return active
-                .commit_layers(id, Meta { below, empty: true, marked: true, ..Meta::whole(*id, Origin::Derived) });
+                .commit_layers(id, &Meta { below, empty: true, marked: true, ..Meta::whole(*id, Origin::Derived) });
         }
         let (lower, upper) = (self.read(lower)?, self.read(upper)?);
         compare(lower.path(), upper.path(), &active.path())?;
-        active.commit_layers(id, Meta { marked: true, ..Meta::whole(*id, Origin::Derived) })
+        active.commit_layers(id, &Meta { marked: true, ..Meta::whole(*id, Origin::Derived) })
     }
 }
 

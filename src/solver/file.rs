@@ -30,36 +30,16 @@ enum State {
 impl Work<'_> {
     /// Returns the values of a file operation.
     pub(super) fn file(&self, vertex: &Vertex, op: &pb::FileOp) -> Result<Answer, SolveError> {
-        let mut whole = self.file_parts(vertex, op, false);
+        let mut whole = file_parts(vertex, op, false);
         for (index, edge) in vertex.inputs.iter().enumerate() {
             whole.add(format!("the content of input {index}"), self.value(*edge).content);
         }
         self.cached(vertex, &whole, || self.selected_file_parts(vertex, op), |key| self.file_trees(vertex, op, key))
     }
 
-    /// The parts of the key that the operation itself brings. Where a copy's source is known by content, only the last
-    /// part of its name is left, which the destination may get (`solver/llbsolver/ops/file.go`).
-    fn file_parts(&self, vertex: &Vertex, op: &pb::FileOp, by_content: bool) -> Ingredients {
-        let mut parts = Ingredients::default();
-        parts.bytes("the kind of operation", b"file");
-        parts.bytes("the platform", &key::platform(vertex));
-        for (index, action) in op.actions.iter().enumerate() {
-            let mut action = action.clone();
-            if let Some(Action::Copy(copy)) = &mut action.action
-                && by_content
-                && usize::try_from(action.secondary_input).is_ok_and(|input| input < vertex.inputs.len())
-            {
-                let last = copy.src.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-                copy.src = last.to_owned();
-            }
-            parts.bytes(format!("action {index}"), &action.encode_to_vec());
-        }
-        parts
-    }
-
     /// The parts of the key with, of inputs that are only read, just what the actions read.
     fn selected_file_parts(&self, vertex: &Vertex, op: &pb::FileOp) -> Result<Option<Ingredients>, SolveError> {
-        let mut parts = self.file_parts(vertex, op, true);
+        let mut parts = file_parts(vertex, op, true);
         for (index, edge) in vertex.inputs.iter().enumerate() {
             let is = |input: i64| usize::try_from(input) == Ok(index);
             if op.actions.iter().any(|action| is(action.input)) {
@@ -154,12 +134,11 @@ impl Work<'_> {
             Some(Action::Copy(copy)) => {
                 let owner = owner(copy.owner.as_ref())?;
                 let empty;
-                let from = match read(action.secondary_input)? {
-                    Some(tree) => tree,
-                    None => {
-                        empty = snapshots.prepare().map_err(fail)?;
-                        empty.open().map_err(fail)?
-                    }
+                let from = if let Some(tree) = read(action.secondary_input)? {
+                    tree
+                } else {
+                    empty = snapshots.prepare().map_err(fail)?;
+                    empty.open().map_err(fail)?
                 };
                 file::copy(from.path(), to, copy, owner, options)
             }
@@ -171,6 +150,26 @@ impl Work<'_> {
         };
         acted.map_err(|error| file_error(vertex, error))
     }
+}
+
+/// The parts of the key that the operation itself brings. Where a copy's source is known by content, only the last
+/// part of its name is left, which the destination may get (`solver/llbsolver/ops/file.go`).
+fn file_parts(vertex: &Vertex, op: &pb::FileOp, by_content: bool) -> Ingredients {
+    let mut parts = Ingredients::default();
+    parts.bytes("the kind of operation", b"file");
+    parts.bytes("the platform", &key::platform(vertex));
+    for (index, action) in op.actions.iter().enumerate() {
+        let mut action = action.clone();
+        if let Some(Action::Copy(copy)) = &mut action.action
+            && by_content
+            && usize::try_from(action.secondary_input).is_ok_and(|input| input < vertex.inputs.len())
+        {
+            let last = copy.src.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            copy.src = last.to_owned();
+        }
+        parts.bytes(format!("action {index}"), &action.encode_to_vec());
+    }
+    parts
 }
 
 /// How often each index is changed and read by later actions.

@@ -273,8 +273,8 @@ impl Work<'_> {
             pb::op::Op::Build(build) => (self.build(vertex, build)?, false),
             // Whether these have anything to do shows when somebody asks for their trees.
             pb::op::Op::Source(source) => (vec![self.source(vertex, source)?], false),
-            pb::op::Op::Merge(merge) => (self.merge(vertex, merge)?, false),
-            pb::op::Op::Diff(diff) => (self.difference(vertex, diff)?, false),
+            pb::op::Op::Merge(merge) => (vec![self.merge(vertex, merge)?], false),
+            pb::op::Op::Diff(diff) => (vec![self.difference(vertex, diff)], false),
             pb::op::Op::Passthrough(passthrough) => (self.passthrough(vertex, passthrough)?, false),
         };
         let mut state = self.lock();

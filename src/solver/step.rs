@@ -28,7 +28,7 @@ impl Work<'_> {
         let mut step = step(root.mount, meta.args.clone());
         step.root_readonly |= root.readonly;
         step.mounts = std::mem::take(&mut mounts.others);
-        step.env = meta.env.clone();
+        step.env.clone_from(&meta.env);
         step.cwd = cwd(exec);
         step.user.clone_from(&meta.user);
         step.hostname.clone_from(&meta.hostname);

@@ -10,21 +10,21 @@ use crate::progress::Event;
 use crate::snapshot::{Snapshot, Tree};
 
 impl Work<'_> {
-    /// Returns the values of a merge: its content follows from its inputs.
-    pub(super) fn merge(&self, vertex: &Vertex, merge: &pb::MergeOp) -> Result<Vec<Value>, SolveError> {
+    /// Returns the value of a merge: its content follows from its inputs.
+    pub(super) fn merge(&self, vertex: &Vertex, merge: &pb::MergeOp) -> Result<Value, SolveError> {
         let contents: Vec<Digest> = parts(vertex, merge)?.into_iter().map(|edge| self.value(edge).content).collect();
-        Ok(vec![Value::lazy(key::merge(&contents))])
+        Ok(Value::lazy(key::merge(&contents)))
     }
 
-    /// Returns the values of a difference.
-    pub(super) fn difference(&self, vertex: &Vertex, diff: &pb::DiffOp) -> Result<Vec<Value>, SolveError> {
+    /// Returns the value of a difference.
+    pub(super) fn difference(&self, vertex: &Vertex, diff: &pb::DiffOp) -> Value {
         let (lower, upper) = sides(vertex, diff);
         let content = |edge: Option<Edge>| edge.map(|edge| self.value(edge).content);
-        Ok(vec![match (content(lower), content(upper)) {
+        match (content(lower), content(upper)) {
             (None, Some(_)) => self.value(upper.expect("it has content")).again(),
             (lower, upper) if lower == upper => Value::lazy(key::empty()),
             (lower, upper) => Value::lazy(key::difference(lower, upper)),
-        }])
+        }
     }
 
     /// Returns the inputs that a passthrough hands on (`ops.proto PassthroughOp`).

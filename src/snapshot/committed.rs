@@ -1,6 +1,7 @@
 //! A finished tree: one directory, or layers over one another.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -95,7 +96,6 @@ impl Tree {
             None => sys::overlay(&lower, None).map_err(failed)?,
             Some((upper, work)) => {
                 let (upper, work) = (open(&upper.to_owned())?, open(&work.to_owned())?);
-                use std::os::fd::AsFd as _;
                 sys::overlay(&lower, Some((upper.as_fd(), work.as_fd()))).map_err(failed)?
             }
         };
