@@ -200,7 +200,7 @@ fn script(number: usize, nonce: &str) -> String {
 
 fn dockless(bed: &Bed, steps: usize, nonce: &str) -> (Command, Vec<u8>) {
     let mut command = bed.dockless();
-    command.arg("--oci-layout").arg(format!("dockless/bench={}", bed.place.join("base").display()));
+    command.arg("--oci-layout").arg(format!("bench={}", bed.place.join("base").display()));
     (command, bed.definition(steps, nonce))
 }
 
@@ -234,7 +234,7 @@ fn runc(bed: &Bed, _: usize, _: &str) -> (Command, Vec<u8>) {
 }
 
 fn start(mut command: Command, input: &[u8]) -> Child {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("it ran");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it ran");
     child.stdin.take().expect("piped").write_all(input).expect("it reads");
     child
 }

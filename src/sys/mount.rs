@@ -147,6 +147,9 @@ pub fn overlay(lower: &[BorrowedFd<'_>], upper: Option<(BorrowedFd<'_>, Borrowed
     })
 }
 
+/// Bytes of a value (`fs/fsopen.c`, `strndup_user` with 256).
+const LONGEST_VALUE: usize = 255;
+
 fn layered(
     lower: &[BorrowedFd<'_>],
     upper: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
@@ -160,7 +163,13 @@ fn layered(
         fsconfig_set_flag(&context, c"volatile")?;
     }
     let lower: Vec<String> = lower.iter().map(|fd| path(*fd)).collect();
-    fsconfig_set_string(&context, c"lowerdir", lower.join(":"))?;
+    let joined = lower.join(":");
+    // A value of fsconfig(2) has at most 255 bytes, which is fifteen layers; one by one they go since Linux 6.7.
+    if joined.len() > LONGEST_VALUE {
+        lower.into_iter().try_for_each(|one| fsconfig_set_string(&context, c"lowerdir+", one))?;
+    } else {
+        fsconfig_set_string(&context, c"lowerdir", joined)?;
+    }
     if let Some((upper, work)) = upper {
         fsconfig_set_string(&context, c"upperdir", path(upper))?;
         fsconfig_set_string(&context, c"workdir", path(work))?;
