@@ -36,7 +36,9 @@ fn main() {
     };
     let rounds: usize = value("--rounds").and_then(|text| text.parse().ok()).unwrap_or(11);
     let only = value("--only").unwrap_or_default();
-    let place = tempfile::Builder::new().prefix("bench-").tempdir().expect("a temporary directory");
+    // Names of images are in lower case, and buildah takes this path for a part of one.
+    let prefix = format!("bench-{}", std::process::id());
+    let place = tempfile::Builder::new().prefix(&prefix).rand_bytes(0).tempdir().expect("a temporary directory");
     let bed = Bed::make(place.path());
     let wants = |name: &str| only.is_empty() || only == name;
     if wants("step") {

@@ -171,7 +171,7 @@ impl Bed {
     fn definition(&self, steps: usize, nonce: &str) -> Vec<u8> {
         let mut builder = GraphBuilder::new();
         let digest: Digest = self.manifest.parse().expect("a digest");
-        let mut image = op::oci_layout("bench", &digest);
+        let mut image = op::oci_layout("dockless/bench", &digest);
         if let pb::op::Op::Source(source) = &mut image {
             source.attrs.insert("oci.store".to_owned(), "bench".to_owned());
         }
@@ -221,8 +221,10 @@ fn buildah(bed: &Bed, steps: usize, nonce: &str) -> (Command, Vec<u8>) {
     command.arg("--root").arg(storage.join("root")).arg("--runroot").arg(storage.join("run"));
     // Its own default runtime does not start on every machine; the others use this one, too.
     command.args(["build", "--quiet", "--layers", "--runtime", "runc", "--network", "host", "--file", "-"]);
-    command.arg(bed.place.join("bundle").join("..").join("empty"));
-    let _ = fs::create_dir_all(bed.place.join("empty"));
+    // The context is the directory it runs in: an argument would have to come after the one that exports.
+    let context = bed.place.join("empty");
+    let _ = fs::create_dir_all(&context);
+    command.current_dir(context);
     (command, text.into_bytes())
 }
 

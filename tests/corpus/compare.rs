@@ -12,7 +12,7 @@ use super::listing::Fields;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Difference {
     pub(crate) path: String,
-    /// Field; `record` where one side has no record at all.
+    /// Field; `record` where one side has no record at all, `run` where there is nothing to compare.
     pub(crate) field: String,
     /// Both sides, for people.
     pub(crate) why: String,
@@ -76,7 +76,7 @@ pub(crate) struct Exceptions {
 #[serde(deny_unknown_fields)]
 struct Exception {
     cases: Vec<String>,
-    /// Only where this holds: `root`, `user`, or `single-id` (files can belong to one user only).
+    /// Only where this holds: `single-id`, files can belong to one user only. The path `*` is any path then.
     #[serde(default)]
     only: Option<String>,
     paths: Vec<String>,
@@ -90,6 +90,7 @@ impl Exceptions {
         for exception in &exceptions.list {
             assert!(exception.reason.len() > 20, "an exception has a reason: {exception:?}");
             assert!(!exception.fields.is_empty() && !exception.paths.is_empty(), "{exception:?}");
+            assert!(exception.only.is_some() || exception.paths.iter().all(|path| path != "*"), "{exception:?}");
         }
         exceptions
     }
@@ -110,8 +111,8 @@ impl Exceptions {
             for path in &exception.paths {
                 for field in &exception.fields {
                     let before = differences.len();
-                    differences.retain(|one| one.path != *path || one.field != *field);
-                    if differences.len() == before {
+                    differences.retain(|one| (path != "*" && one.path != *path) || one.field != *field);
+                    if differences.len() == before && path != "*" {
                         idle.push(format!("exception without a difference: {path} {field}"));
                     }
                 }
