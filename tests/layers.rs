@@ -154,6 +154,7 @@ fn a_prefix_becomes_directories_of_root() {
     let options = PackOptions {
         times: PackTimes::All(7),
         overlay: false,
+        root: false,
         owner: Owner::Root,
         prefix: PathBuf::from("/opt/python"),
     };

@@ -87,7 +87,9 @@ impl Caches {
 
     /// Does not give a layer any more, saying aloud why.
     pub fn drop_layer(&self, cache: usize, snapshot: &Digest, why: &str, progress: &dyn Progress) {
-        self.lock().1.insert((cache, *snapshot));
+        if !self.lock().1.insert((cache, *snapshot)) {
+            return;
+        }
         let message = format!("a layer of the cache {} is not used: {why}", self.all[cache].0);
         progress.event(&Event::Note { message: &message });
     }

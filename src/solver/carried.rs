@@ -69,7 +69,11 @@ impl Work<'_> {
             let parent = match layer.facts.parent {
                 Some(parent) => match self.bring(vertex, &parent, depth + 1)? {
                     Some(parent) => Some(parent),
-                    None => continue,
+                    None => {
+                        let why = format!("{}: what it lies on is not to be had", vertex.name());
+                        self.solver.caches.drop_layer(cache, id, &why, self.progress);
+                        continue;
+                    }
                 },
                 None => None,
             };
@@ -154,7 +158,8 @@ impl Work<'_> {
                 if seen.len() > 1 && answered.record.outputs.iter().all(|output| is_there(&output.snapshot)) {
                     continue;
                 }
-                for key in &answered.keys {
+                // Also by its other key it would lead here again.
+                for key in answered.keys.iter().chain(self.solver.caches.keys_of(&answered.record.outputs)) {
                     self.solver.caches.drop_record(key);
                 }
             } else if matches!(vertex.op, pb::op::Op::Exec(_) | pb::op::Op::File(_)) {
