@@ -62,7 +62,11 @@ pub fn layer_digest(layer: &Path, since: Option<Instant>) -> Result<Digest, Laye
 /// `Io`.
 pub fn times_digest(tree: &Path) -> Result<Digest, LayerError> {
     let mut hasher = Hasher::default();
-    for node in walk(tree)?.iter().filter(|node| node.kind != Kind::Directory) {
+    for node in walk(tree) {
+        let node = node?;
+        if node.kind == Kind::Directory {
+            continue;
+        }
         hasher.field(node.path.as_os_str().as_bytes());
         hasher.update(&node.metadata.mtime().to_le_bytes());
         hasher.update(&node.metadata.mtime_nsec().to_le_bytes());
@@ -77,8 +81,6 @@ enum Marks {
 }
 
 fn digest(tree: &Path, since: Option<Instant>, marks: Marks) -> Result<Digest, LayerError> {
-    let nodes = walk(tree)?;
-    let contents = contents(&nodes)?;
     let mut hasher = Hasher::default();
     hasher.field(VERSION);
     if marks == Marks::Overlay {
@@ -87,48 +89,62 @@ fn digest(tree: &Path, since: Option<Instant>, marks: Marks) -> Result<Digest, L
             hasher.update(&number.to_le_bytes());
         }
     }
-    for (node, content) in nodes.iter().zip(contents) {
-        let metadata = &node.metadata;
-        let (kind, link): (&[u8], &[u8]) = match &node.kind {
-            Kind::File => (b"file", b""),
-            Kind::Directory => (b"directory", b""),
-            Kind::Symlink(target) => (b"symlink", target.as_bytes()),
-            Kind::HardLink(first) => (b"hard link", first.as_os_str().as_bytes()),
-            Kind::Character => (b"character", b""),
-            Kind::Block => (b"block", b""),
-            Kind::Fifo => (b"fifo", b""),
-            // As `pack`: a socket is not content.
-            Kind::Socket => continue,
-        };
-        let mode = if matches!(node.kind, Kind::Symlink(_)) { 0 } else { metadata.mode() & 0o7777 };
-        let device = if matches!(node.kind, Kind::Character | Kind::Block) { metadata.rdev() } else { 0 };
-        hasher.field(node.path.as_os_str().as_bytes());
-        hasher.field(kind);
-        hasher.field(link);
-        for number in [u64::from(mode), u64::from(metadata.uid()), u64::from(metadata.gid()), device] {
-            hasher.update(&number.to_le_bytes());
+    let mut nodes = walk(tree);
+    loop {
+        // A part at a time: enough for all threads, and little memory for any tree.
+        let part = nodes.by_ref().take(PART).collect::<Result<Vec<_>, _>>()?;
+        if part.is_empty() {
+            return Ok(hasher.finish());
         }
-        if let Some(content) = content {
-            hasher.update(&metadata.len().to_le_bytes());
-            hasher.update(content.as_bytes());
-        }
-        hasher.update(&(node.xattrs.len() as u64).to_le_bytes());
-        for (name, value) in &node.xattrs {
-            hasher.field(name);
-            hasher.field(value);
-        }
-        let time = Instant { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() };
-        // Whatever is put into a directory changes its time, which therefore says nothing of its own.
-        if node.kind != Kind::Directory && since.is_some_and(|since| time < since) {
-            hasher.field(b"mtime");
-            hasher.update(&time.seconds.to_le_bytes());
-            hasher.update(&time.nanoseconds.to_le_bytes());
-        }
-        if marks == Marks::Overlay && node.kind == Kind::Directory && is_opaque(&node.full) {
-            hasher.field(b"opaque");
+        for (node, content) in part.iter().zip(contents(&part)?) {
+            put(&mut hasher, node, content, since, marks);
         }
     }
-    Ok(hasher.finish())
+}
+
+/// Files that are read by several threads before the next ones are listed.
+const PART: usize = 2048;
+
+fn put(hasher: &mut Hasher, node: &Node, content: Option<Digest>, since: Option<Instant>, marks: Marks) {
+    let metadata = &node.metadata;
+    let (kind, link): (&[u8], &[u8]) = match &node.kind {
+        Kind::File => (b"file", b""),
+        Kind::Directory => (b"directory", b""),
+        Kind::Symlink(target) => (b"symlink", target.as_bytes()),
+        Kind::HardLink(first) => (b"hard link", first.as_os_str().as_bytes()),
+        Kind::Character => (b"character", b""),
+        Kind::Block => (b"block", b""),
+        Kind::Fifo => (b"fifo", b""),
+        // As `pack`: a socket is not content.
+        Kind::Socket => return,
+    };
+    let mode = if matches!(node.kind, Kind::Symlink(_)) { 0 } else { metadata.mode() & 0o7777 };
+    let device = if matches!(node.kind, Kind::Character | Kind::Block) { metadata.rdev() } else { 0 };
+    hasher.field(node.path.as_os_str().as_bytes());
+    hasher.field(kind);
+    hasher.field(link);
+    for number in [u64::from(mode), u64::from(metadata.uid()), u64::from(metadata.gid()), device] {
+        hasher.update(&number.to_le_bytes());
+    }
+    if let Some(content) = content {
+        hasher.update(&metadata.len().to_le_bytes());
+        hasher.update(content.as_bytes());
+    }
+    hasher.update(&(node.xattrs.len() as u64).to_le_bytes());
+    for (name, value) in &node.xattrs {
+        hasher.field(name);
+        hasher.field(value);
+    }
+    let time = Instant { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() };
+    // Whatever is put into a directory changes its time, which therefore says nothing of its own.
+    if node.kind != Kind::Directory && since.is_some_and(|since| time < since) {
+        hasher.field(b"mtime");
+        hasher.update(&time.seconds.to_le_bytes());
+        hasher.update(&time.nanoseconds.to_le_bytes());
+    }
+    if marks == Marks::Overlay && node.kind == Kind::Directory && is_opaque(&node.full) {
+        hasher.field(b"opaque");
+    }
 }
 
 /// Returns the digest of each regular file's content, in the order of `nodes`.

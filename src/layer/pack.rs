@@ -69,14 +69,13 @@ pub struct Packed {
 /// # Errors
 /// `Io` for the tree, `Write` for `out`, `Changed` for a file that shrinks or grows meanwhile, `WhiteoutName`.
 pub fn pack(tree: &Path, options: &PackOptions, out: &mut impl Write) -> Result<Packed, LayerError> {
-    let nodes = walk(tree)?;
     let mut packer = Packer { options, out: Counted { out, size: 0 }, packed: Packed::default() };
     packer.prefix()?;
     if options.root {
         packer.root(tree)?;
     }
-    for node in &nodes {
-        packer.node(node)?;
+    for node in walk(tree) {
+        packer.node(&node?)?;
     }
     packer.out.write_all(&[0; 2 * BLOCK]).map_err(|source| LayerError::Write { source })?;
     Ok(Packed { size: packer.out.size, ..packer.packed })

@@ -39,35 +39,55 @@ pub(super) enum Kind {
 }
 
 /// Lists what is in `tree`, without the tree itself: children after their directory, siblings by the bytes of their
-/// names. Symbolic links are not followed.
-pub(super) fn walk(tree: &Path) -> Result<Vec<Node>, LayerError> {
-    let mut nodes = Vec::new();
-    let mut first_names = BTreeMap::new();
-    for entry in walkdir::WalkDir::new(tree).min_depth(1).sort_by_file_name() {
+/// names. Symbolic links are not followed. One file at a time, so that a tree of any size takes little memory.
+pub(super) fn walk(tree: &Path) -> Walk {
+    let entries = walkdir::WalkDir::new(tree).min_depth(1).sort_by_file_name().into_iter();
+    Walk { tree: tree.to_owned(), entries, first_names: BTreeMap::new() }
+}
+
+/// See [`walk`].
+#[derive(Debug)]
+pub(super) struct Walk {
+    tree: PathBuf,
+    entries: walkdir::IntoIter,
+    /// Of files with several names the one met first, by device and inode.
+    first_names: BTreeMap<(u64, u64), PathBuf>,
+}
+
+impl Iterator for Walk {
+    type Item = Result<Node, LayerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entries.next()?;
+        Some(self.node(entry))
+    }
+}
+
+impl Walk {
+    fn node(&mut self, entry: walkdir::Result<walkdir::DirEntry>) -> Result<Node, LayerError> {
         let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(tree).to_owned();
+            let path = error.path().unwrap_or(&self.tree).to_owned();
             let source = error.into_io_error().expect("without following links there are no loops");
             LayerError::Io { action: "list", path, source }
         })?;
         let full = entry.path().to_owned();
         let metadata = fs::symlink_metadata(&full).map_err(LayerError::io("examine", &full))?;
-        let path = full.strip_prefix(tree).expect("a walk stays below its root").to_owned();
+        let path = full.strip_prefix(&self.tree).expect("a walk stays below its root").to_owned();
         let mut kind = kind_of(&full, &metadata)?;
         // overlayfs makes one inode do for all that was deleted.
         let is_whiteout = kind == Kind::Character && metadata.rdev() == 0;
         if kind != Kind::Directory && !is_whiteout && metadata.nlink() > 1 {
             let id = (metadata.dev(), metadata.ino());
-            match first_names.get(&id) {
+            match self.first_names.get(&id) {
                 Some(first) => kind = Kind::HardLink(PathBuf::clone(first)),
                 None => {
-                    first_names.insert(id, path.clone());
+                    self.first_names.insert(id, path.clone());
                 }
             }
         }
         let xattrs = if matches!(kind, Kind::File | Kind::Directory) { xattrs(&full)? } else { Vec::new() };
-        nodes.push(Node { full, path, kind, metadata, xattrs });
+        Ok(Node { full, path, kind, metadata, xattrs })
     }
-    Ok(nodes)
 }
 
 fn kind_of(full: &Path, metadata: &Metadata) -> Result<Kind, LayerError> {
@@ -101,8 +121,14 @@ pub fn is_content(name: &[u8]) -> bool {
 fn xattrs(path: &Path) -> Result<Attributes, LayerError> {
     use rustix::io::Errno;
 
-    let mut list = vec![0; 64 << 10];
-    let length = match rustix::fs::llistxattr(path, &mut list[..]) {
+    // Hardly a file has any, so room for all that there could be is made only for those that do.
+    let mut list = vec![0; 256];
+    let mut length = rustix::fs::llistxattr(path, &mut list[..]);
+    if length == Err(Errno::RANGE) {
+        list = vec![0; 64 << 10];
+        length = rustix::fs::llistxattr(path, &mut list[..]);
+    }
+    let length = match length {
         Ok(length) => length,
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => 0,
         Err(error) => return Err(LayerError::io("list attributes of", path)(error)),
