@@ -28,7 +28,7 @@ fn solved(bench: &Bench, store: &str, graph: &Graph, arguments: &[&str]) -> (Pat
     let store = bench.store().with_file_name(store);
     let out = bench
         .store()
-        .with_file_name(format!("out-{}", Digest::of(format!("{store:?}{arguments:?}").as_bytes()).short()));
+        .with_file_name(format!("out-{}", Digest::of(format!("{}{arguments:?}", store.display()).as_bytes()).short()));
     let _ = fs::remove_dir_all(&out);
     let output = format!("type=dir,dest={}", out.display());
     let mut all = vec!["-o", &output];
@@ -57,7 +57,7 @@ fn listing(tree: &Path) -> Vec<String> {
     walk.map(|entry| {
         let it = fs::symlink_metadata(entry.path()).expect("examined");
         let content = match it.file_type() {
-            kind if kind.is_symlink() => format!("{:?}", fs::read_link(entry.path()).expect("a link")),
+            kind if kind.is_symlink() => fs::read_link(entry.path()).expect("a link").display().to_string(),
             kind if kind.is_file() => Digest::of(&fs::read(entry.path()).expect("read")).to_string(),
             _ => String::new(),
         };
@@ -212,12 +212,14 @@ fn each_layer(value: &mut Value, change: impl Fn(&mut Value)) {
     value["layers"].as_object_mut().expect("layers").values_mut().for_each(change);
 }
 
+/// What is done to a cache, and its name.
+type Damage<'a> = (&'a str, Box<dyn Fn(&Path) + 'a>);
+
 #[test]
 fn a_damaged_or_forged_cache_is_said_aloud_and_changes_nothing() {
     let Some(bench) = Bench::new() else { return };
     let graph = Bench::graph(&["echo 1 > /out/a", "cat /in/a > /out/b"]);
     let wrong = Digest::of(b"wrong").to_string();
-    type Damage<'a> = (&'a str, Box<dyn Fn(&Path) + 'a>);
     let damages: Vec<Damage<'_>> = vec![
         ("layer cut", Box::new(|cache| cut(&blobs(cache)[1]))),
         ("layer flipped", Box::new(|cache| flip(&blobs(cache)[1]))),

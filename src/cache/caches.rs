@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::config::{Carried, Config, Output, Packed};
 use super::error::{CacheError, causes};
@@ -19,8 +19,16 @@ pub struct Caches {
     /// What has come, in a corner of the run's own.
     corner: Option<(Store, tempfile::TempDir)>,
     stop: Stop,
-    /// Keys whose records, and layers by cache and snapshot that, are not asked any more.
-    dropped: Mutex<(BTreeSet<Digest>, BTreeSet<(usize, Digest)>)>,
+    dropped: Mutex<Dropped>,
+}
+
+/// What is not asked for any more.
+#[derive(Debug, Default)]
+struct Dropped {
+    /// Records by key.
+    records: BTreeSet<Digest>,
+    /// Layers by cache and snapshot.
+    layers: BTreeSet<(usize, Digest)>,
 }
 
 impl Caches {
@@ -54,7 +62,7 @@ impl Caches {
 
     /// Returns what an operation left, by its key.
     pub fn record(&self, key: &Digest) -> Option<&[Output]> {
-        if self.lock().0.contains(key) {
+        if self.lock().records.contains(key) {
             return None;
         }
         self.all.iter().find_map(|(_, config)| config.records.get(key)).map(Vec::as_slice)
@@ -62,7 +70,7 @@ impl Caches {
 
     /// Tells whether the record of `key` is not asked any more.
     pub fn is_dropped(&self, key: &Digest) -> bool {
-        self.lock().0.contains(key)
+        self.lock().records.contains(key)
     }
 
     /// Returns all keys whose records are these outputs.
@@ -73,21 +81,21 @@ impl Caches {
 
     /// Does not answer from the record of `key` any more.
     pub fn drop_record(&self, key: &Digest) {
-        self.lock().0.insert(*key);
+        self.lock().records.insert(*key);
     }
 
     /// Returns the layers that belong to a snapshot, with the number of the cache that has it.
     pub fn layers(&self, snapshot: &Digest) -> Vec<(usize, &Carried)> {
         let dropped = self.lock();
         let all = self.all.iter().enumerate();
-        all.filter(|(cache, _)| !dropped.1.contains(&(*cache, *snapshot)))
+        all.filter(|(cache, _)| !dropped.layers.contains(&(*cache, *snapshot)))
             .filter_map(|(cache, (_, config))| Some((cache, config.layers.get(snapshot)?)))
             .collect()
     }
 
     /// Does not give a layer any more, saying aloud why.
     pub fn drop_layer(&self, cache: usize, snapshot: &Digest, why: &str, progress: &dyn Progress) {
-        if !self.lock().1.insert((cache, *snapshot)) {
+        if !self.lock().layers.insert((cache, *snapshot)) {
             return;
         }
         let message = format!("a layer of the cache {} is not used: {why}", self.all[cache].0);
@@ -109,7 +117,7 @@ impl Caches {
         Ok(store.read(&packed.digest)?)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (BTreeSet<Digest>, BTreeSet<(usize, Digest)>)> {
+    fn lock(&self) -> MutexGuard<'_, Dropped> {
         self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -66,17 +66,13 @@ impl Work<'_> {
             return Ok(None);
         }
         for (cache, layer) in self.solver.caches.layers(id) {
-            let parent = match layer.facts.parent {
-                Some(parent) => match self.bring(vertex, &parent, depth + 1)? {
-                    Some(parent) => Some(parent),
-                    None => {
-                        let why = format!("{}: what it lies on is not to be had", vertex.name());
-                        self.solver.caches.drop_layer(cache, id, &why, self.progress);
-                        continue;
-                    }
-                },
-                None => None,
-            };
+            let wanted = layer.facts.parent;
+            let parent = wanted.map_or(Ok(None), |parent| self.bring(vertex, &parent, depth + 1))?;
+            if wanted.is_some() && parent.is_none() {
+                let why = format!("{}: what it lies on is not to be had", vertex.name());
+                self.solver.caches.drop_layer(cache, id, &why, self.progress);
+                continue;
+            }
             match self.receive(vertex, id, (cache, layer), parent.as_ref()) {
                 Ok(Some(snapshot)) => return Ok(Some(snapshot)),
                 Ok(None) => {
