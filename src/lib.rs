@@ -8,13 +8,14 @@
 //! 6  build .......... the corridor: recipe -> graph -> image -> artifact
 //! 5  engine ......... trait Engine; Embedded
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
-//! 3  source  snapshot  export  file
+//! 3  source  snapshot  export  file  cache
 //! 2  recipe  rootfs  layer  policy  registry  sandbox
 //! 1  llb  pattern  store  http  progress
 //! 0  oci  sys
 //! ```
 
 pub mod build;
+pub mod cache;
 pub mod cli;
 pub mod engine;
 pub mod export;

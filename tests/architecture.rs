@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 9] = [
     &["build"],
     &["engine"],
     &["solver"],
-    &["source", "snapshot", "export", "file"],
+    &["source", "snapshot", "export", "file", "cache"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
     &["llb", "pattern", "store", "http", "progress"],
     &["oci", "sys"],

@@ -19,7 +19,13 @@ use tempfile::TempDir;
 use crate::support::skip;
 
 fn options() -> PackOptions {
-    PackOptions { times: PackTimes::All(1_700_000_000), overlay: false, owner: Owner::Keep, prefix: PathBuf::new() }
+    PackOptions {
+        times: PackTimes::All(1_700_000_000),
+        overlay: false,
+        root: false,
+        owner: Owner::Keep,
+        prefix: PathBuf::new(),
+    }
 }
 
 fn packed(tree: &Path) -> Vec<u8> {
@@ -148,6 +154,7 @@ fn a_prefix_becomes_directories_of_root() {
     let options = PackOptions {
         times: PackTimes::All(7),
         overlay: false,
+        root: false,
         owner: Owner::Root,
         prefix: PathBuf::from("/opt/python"),
     };

@@ -3,6 +3,7 @@
 mod architecture;
 mod caching;
 mod caching_experiments;
+mod caching_transport;
 mod contents;
 mod corpus;
 mod downloading;

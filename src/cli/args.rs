@@ -120,6 +120,8 @@ pub(crate) struct Build {
     /// Where the result goes: type=tar|dir|oci|oci-archive|docker-archive,dest=PATH
     #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
     pub(crate) output: Option<crate::cli::output::Output>,
+    #[command(flatten)]
+    pub(crate) caches: super::caches::CacheArgs,
 }
 
 /// Arguments of `release`.
@@ -134,6 +136,8 @@ pub(crate) struct Release {
     /// Where the result goes
     #[arg(long, value_name = "DIR", default_value = "dist")]
     pub(crate) dist: PathBuf,
+    #[command(flatten)]
+    pub(crate) caches: super::caches::CacheArgs,
 }
 
 /// Arguments of `test`.
@@ -204,6 +208,8 @@ pub(crate) struct Solve {
     /// its digest where it lies in layers]
     #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
     pub(crate) output: Option<crate::cli::output::Output>,
+    #[command(flatten)]
+    pub(crate) caches: super::caches::CacheArgs,
 }
 
 /// Parses `NAME=DIR`.

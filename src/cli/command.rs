@@ -113,12 +113,14 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
             message: "one output cannot take several architectures: build them one by one".to_owned(),
         });
     }
-    let engine = session.engine(inside)?;
+    let mut engine = session.engine(inside)?;
+    args.caches.open(&mut engine, view)?;
     let epoch = session.epoch(&project);
+    let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
     for arch in &args.arch {
         let built = corridor.build(&requests, *arch, view)?;
-        let tree = built.solved.snapshot;
+        let tree = built.solved.snapshot.clone();
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
         if let Some(output) = &args.output {
             let tree = engine.snapshots.read(&tree)?;
@@ -127,7 +129,9 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
         } else {
             view.suspend(|| println(&tree.path().display().to_string()))?;
         }
+        all.push(built.solved);
     }
+    args.caches.write(session, &engine, &all.iter().collect::<Vec<_>>(), view);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -173,8 +177,10 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
         .iter()
         .flat_map(|version| architectures.iter().map(|arch| Variant { version: version.clone(), arch: *arch }))
         .collect();
-    let engine = session.engine(inside)?;
+    let mut engine = session.engine(inside)?;
+    args.caches.open(&mut engine, view)?;
     let epoch = session.epoch(&project);
+    let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
     // Wrong versions are found before the first of many minutes is spent.
     for variant in &variants {
@@ -188,7 +194,9 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
         let path = artifact.publish(&args.dist, &name)?;
         view.event(&Event::Note { message: &format!("{name}.tar.gz: {} bytes, {}", artifact.size, artifact.digest) });
         view.suspend(|| println(&path.display().to_string()))?;
+        all.push(built.solved);
     }
+    args.caches.write(session, &engine, &all.iter().collect::<Vec<_>>(), view);
     Ok(ExitCode::SUCCESS)
 }
 

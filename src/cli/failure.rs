@@ -145,7 +145,9 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         SolveError::Snapshot { source, .. } => snapshot(source),
         SolveError::File { source, .. } => (Exit::Failed, source.help()),
         SolveError::Store(error) => store(error),
-        SolveError::Jobs(_) | SolveError::Io { .. } => (Exit::Machine, None),
+        SolveError::Jobs(_) | SolveError::Io { .. } | SolveError::Cache(_) | SolveError::Lost { .. } => {
+            (Exit::Machine, None)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::args::{Global, ProfileArg, ProgressMode};
 use super::failure::Failure;
 use super::progress::{Mode, Style, View};
 use crate::build::Project;
+use crate::cache::Caches;
 use crate::engine::Embedded;
 use crate::llb::Executor;
 use crate::recipe::Profile;
@@ -109,7 +110,17 @@ impl Session<'_> {
         let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
         let executor = Executor::embedded();
         let registry = Registry::new(origins.settings(), credentials()?);
-        Ok(Embedded { store, snapshots, origins, registry, jobs, executor, cancel, ignore_cache: self.global.no_cache })
+        Ok(Embedded {
+            store,
+            snapshots,
+            caches: Caches::default(),
+            origins,
+            registry,
+            jobs,
+            executor,
+            cancel,
+            ignore_cache: self.global.no_cache,
+        })
     }
 
     /// Returns the profile.

@@ -32,7 +32,9 @@ pub(super) fn solve(
     let inputs = inputs(session, args, &graph)?;
     let mut engine = session.engine(inside)?;
     engine.executor = Executor { allowed: args.allow.iter().copied().collect(), ..Executor::embedded() };
+    args.caches.open(&mut engine, view)?;
     let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
+    args.caches.write(session, &engine, &[&solved], view);
     let said = match &args.output {
         Some(output) => {
             let image = image(session, &graph, config);

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use crate::cache::Caches;
 use crate::llb::{Executor, Graph};
 use crate::progress::Progress;
 use crate::registry::Registry;
@@ -29,6 +30,8 @@ pub struct Embedded {
     pub snapshots: Snapshots,
     /// Where files may be fetched from.
     pub origins: Origins,
+    /// Caches from elsewhere that may be asked.
+    pub caches: Caches,
     /// Where images may be fetched from.
     pub registry: Registry,
     /// The budget of all steps of all graphs solved by this engine.
@@ -48,6 +51,7 @@ impl Engine for Embedded {
             snapshots: &self.snapshots,
             inputs,
             origins: &self.origins,
+            caches: &self.caches,
             registry: &self.registry,
             jobs: &self.jobs,
             executor: &self.executor,

@@ -78,7 +78,7 @@ pub fn docker_archive(
 
 fn plain(options: &ImageOptions) -> PackOptions {
     let times = PackTimes::All(options.epoch);
-    PackOptions { times, overlay: false, owner: Owner::Root, prefix: PathBuf::new() }
+    PackOptions { times, overlay: false, root: false, owner: Owner::Root, prefix: PathBuf::new() }
 }
 
 /// Writes layers, config, manifest and index; returns the manifest's digest and the size of all blobs.

@@ -105,7 +105,7 @@ pub(super) fn write_layer(
     match layer {
         ImageLayer::Tree { path, overlay } => {
             let (times, owner) = (options.times, options.owner);
-            let how = PackOptions { times, overlay: *overlay, owner, prefix: PathBuf::new() };
+            let how = PackOptions { times, overlay: *overlay, root: false, owner, prefix: PathBuf::new() };
             pack_buffered(path, &how, &mut hashed)?;
         }
         ImageLayer::Blob { path, .. } => {

@@ -35,7 +35,7 @@ pub fn tarball(tree: &Path, options: &TarballOptions, destination: &Path) -> Res
     let written = |source| ExportError::Io { action: "write", path: destination.to_owned(), source };
     let mut compressor = Compressor::new(draft, options.compression, options.jobs).map_err(written)?;
     let TarballOptions { times, owner, .. } = *options;
-    let how = PackOptions { times, overlay: false, owner, prefix: options.prefix.clone() };
+    let how = PackOptions { times, overlay: false, root: false, owner, prefix: options.prefix.clone() };
     pack_buffered(tree, &how, &mut compressor)?;
     compressor.finish().map_err(written)?.publish(ArtifactKind::Tarball)
 }
@@ -58,7 +58,7 @@ pub fn directory(tree: &Path, times: PackTimes, destination: &Path) -> Result<Ar
     let draft = draft_directory(destination)?;
     let failed = |source| ExportError::Copy { tree: tree.to_owned(), destination: destination.to_owned(), source };
     let (reader, writer) = io::pipe().map_err(ExportError::io("make a pipe to", destination))?;
-    let how = PackOptions { times, overlay: false, owner: Owner::Keep, prefix: PathBuf::new() };
+    let how = PackOptions { times, overlay: false, root: false, owner: Owner::Keep, prefix: PathBuf::new() };
     // Through an archive: packing and unpacking already know links, attributes, devices and their limits.
     let size = thread::scope(|scope| {
         let packer = scope.spawn(|| {

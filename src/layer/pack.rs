@@ -42,6 +42,8 @@ pub struct PackOptions {
     /// The tree is an upper directory of overlayfs: what it marks as deleted or opaque becomes a whiteout
     /// (`image-spec layer.md#whiteouts`, `overlayfs.rst`).
     pub overlay: bool,
+    /// The tree's root directory gets an entry too, `./`.
+    pub root: bool,
     /// Whose the packed files are.
     pub owner: Owner,
     /// Directory that everything goes under, such as `opt/python`; its parts become entries of mode 0755. Empty for
@@ -62,13 +64,16 @@ pub struct Packed {
 
 /// Writes `tree` as a tar: sorted, one time, hard links kept, content attributes as PAX records, holes written out.
 ///
-/// The tree's own root directory gets no entry. Wrap a slow writer in a buffer: headers are written one by one.
+/// Wrap a slow writer in a buffer: headers are written one by one.
 ///
 /// # Errors
 /// `Io` for the tree, `Write` for `out`, `Changed` for a file that shrinks or grows meanwhile, `WhiteoutName`.
 pub fn pack(tree: &Path, options: &PackOptions, out: &mut impl Write) -> Result<Packed, LayerError> {
     let mut packer = Packer { options, out: Counted { out, size: 0 }, packed: Packed::default() };
     packer.prefix()?;
+    if options.root {
+        packer.root(tree)?;
+    }
     for node in walk(tree) {
         packer.node(&node?)?;
     }
@@ -105,6 +110,30 @@ impl<W: Write> Packer<'_, W> {
             })?;
         }
         Ok(())
+    }
+
+    fn root(&mut self, tree: &Path) -> Result<(), LayerError> {
+        let metadata = std::fs::symlink_metadata(tree).map_err(LayerError::io("examine", tree))?;
+        let (uid, gid) = self.ids(&metadata);
+        self.entry(&Fields {
+            path: b"./",
+            kind: EntryType::Directory,
+            mode: metadata.mode() & 0o7777,
+            uid,
+            gid,
+            size: 0,
+            mtime: self.time(&metadata),
+            link: b"",
+            device: (0, 0),
+            xattrs: &[],
+        })
+    }
+
+    fn ids(&self, metadata: &std::fs::Metadata) -> (u32, u32) {
+        match self.options.owner {
+            Owner::Keep => (metadata.uid(), metadata.gid()),
+            Owner::Root => (0, 0),
+        }
     }
 
     fn node(&mut self, node: &Node) -> Result<(), LayerError> {
@@ -147,10 +176,7 @@ impl<W: Write> Packer<'_, W> {
         } else {
             (0, 0)
         };
-        let (uid, gid) = match self.options.owner {
-            Owner::Keep => (node.metadata.uid(), node.metadata.gid()),
-            Owner::Root => (0, 0),
-        };
+        let (uid, gid) = self.ids(&node.metadata);
         self.entry(&Fields {
             path: &path,
             kind,

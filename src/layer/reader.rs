@@ -54,8 +54,8 @@ pub(super) struct Entry {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// Seconds since 1970.
-    pub(super) mtime: i64,
+    /// Seconds since 1970 and nanoseconds.
+    pub(super) mtime: (i64, i64),
     /// Bytes of content.
     pub(super) size: u64,
     pub(super) device: (u32, u32),
@@ -70,7 +70,7 @@ struct Extensions {
     size: Option<u64>,
     uid: Option<u64>,
     gid: Option<u64>,
-    mtime: Option<i64>,
+    mtime: Option<(i64, i64)>,
     xattrs: Attributes,
 }
 
@@ -192,7 +192,7 @@ impl<'a, R: Read> TarReader<'a, R> {
         };
         let mtime = match extensions.mtime {
             Some(mtime) => mtime,
-            None => i64::try_from(number(header.mtime())?).unwrap_or(0),
+            None => (i64::try_from(number(header.mtime())?).unwrap_or(0), 0),
         };
         let device = |part: io::Result<Option<u32>>| {
             part.map(Option::unwrap_or_default).map_err(|error| malformed(error.to_string()))
@@ -301,8 +301,7 @@ impl Extensions {
                 b"size" => self.size = Some(parse(value)?),
                 b"uid" => self.uid = Some(parse(value)?),
                 b"gid" => self.gid = Some(parse(value)?),
-                // Fractions of a second are dropped.
-                b"mtime" => self.mtime = Some(parse(value.split(|byte| *byte == b'.').next().unwrap_or_default())?),
+                b"mtime" => self.mtime = Some(time(value)?),
                 key if key.starts_with(b"GNU.sparse.") => return Err("GNU sparse files are not part of layers"),
                 key => {
                     if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
@@ -317,6 +316,19 @@ impl Extensions {
 
 fn parse<T: std::str::FromStr>(bytes: &[u8]) -> Result<T, &'static str> {
     std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).ok_or("a PAX record holds no number")
+}
+
+/// Reads a decimal number of seconds; what is finer than a nanosecond is dropped.
+fn time(value: &[u8]) -> Result<(i64, i64), &'static str> {
+    let dot = value.iter().position(|byte| *byte == b'.').unwrap_or(value.len());
+    let seconds: i64 = parse(&value[..dot])?;
+    let digits = value[dot..].iter().skip(1).copied().take_while(u8::is_ascii_digit).chain(std::iter::repeat(b'0'));
+    let nanoseconds = digits.take(9).fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    // What is before 1970 has a fraction that counts downwards.
+    match value.first() {
+        Some(b'-') if nanoseconds > 0 => Ok((seconds.saturating_sub(1), 1_000_000_000 - nanoseconds)),
+        _ => Ok((seconds, nanoseconds)),
+    }
 }
 
 /// Cuts a GNU long name at its first zero byte.

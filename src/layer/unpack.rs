@@ -20,6 +20,9 @@ use super::walk::{is_content, path_from};
 /// Most parts of a name: each open one costs a descriptor when a tree is removed.
 const DEPTH: usize = 256;
 
+/// Attribute by which overlayfs knows in a user namespace that a directory hides the one below (`overlayfs.rst`).
+const OPAQUE: &str = "user.overlay.opaque";
+
 /// How to unpack.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of one another, and named where they are set")]
@@ -30,6 +33,8 @@ pub struct UnpackOptions {
     pub single_id: bool,
     /// `.wh.` names delete what lower layers brought (`image-spec layer.md#whiteouts`); else they are plain names.
     pub whiteouts: bool,
+    /// The directory is an upper directory of overlayfs: whiteouts become its marks (`overlayfs.rst`).
+    pub overlay: bool,
     /// A directory entry whose name is a link to a directory leaves the link, as dpkg does for merged `/usr`.
     pub keep_directory_links: bool,
     /// User and group of everything, instead of what the archive says.
@@ -46,6 +51,7 @@ impl Default for UnpackOptions {
             limits: Limits::default(),
             single_id: false,
             whiteouts: true,
+            overlay: false,
             keep_directory_links: false,
             owner: None,
             docker_add: false,
@@ -110,7 +116,7 @@ struct Unpacker<'a> {
     place: Place,
     done: Unpacked,
     /// Modes and times of directories, set at the end: a closed directory takes no files, and files change its time.
-    directories: BTreeMap<Vec<u8>, (u32, i64)>,
+    directories: BTreeMap<Vec<u8>, (u32, (i64, i64))>,
     buffer: Vec<u8>,
 }
 
@@ -185,6 +191,9 @@ impl Unpacker<'_> {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(LayerError::Entry { entry: shown(&entry.path), reason: "it is a whiteout of nothing" });
         }
+        if self.options.overlay {
+            return self.mark(entry, above, hidden);
+        }
         let parent = match self.place.find(above) {
             Ok(parent) => parent,
             // There is nothing to hide.
@@ -200,6 +209,20 @@ impl Unpacker<'_> {
             self.place.hide(parent.as_fd(), hidden)
         };
         done.map_err(|error| self.failed("hide", &entry.path, error))
+    }
+
+    /// Marks what lower layers have as gone, as overlayfs itself does.
+    fn mark(&mut self, entry: &Entry, above: &[&[u8]], hidden: &[u8]) -> Result<(), LayerError> {
+        let parent = self.place.find_or_make(above).map_err(|error| self.failed("resolve", &entry.path, error))?;
+        if hidden == b".wh..opq" {
+            return open_directory((*parent).as_fd(), b".")
+                .and_then(|directory| rustix::fs::fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty()))
+                .map_err(|error| self.failed("hide what is below", &entry.path, error));
+        }
+        let name = OsStr::from_bytes(hidden);
+        rustix::fs::mknodat(&*parent, name, FileType::CharacterDevice, Mode::empty(), 0)
+            .and_then(|()| rustix::fs::utimensat(&*parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(|error| self.failed("hide", &entry.path, error))
     }
 
     fn root_directory(&mut self, entry: &Entry) -> Result<(), LayerError> {
@@ -378,8 +401,8 @@ fn parts(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     Ok(parts)
 }
 
-fn times(mtime: i64) -> Timestamps {
-    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
+fn times(mtime: (i64, i64)) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.0, tv_nsec: mtime.1 };
     Timestamps { last_access: time, last_modification: time }
 }
 

@@ -74,7 +74,9 @@ impl Walk {
         let metadata = fs::symlink_metadata(&full).map_err(LayerError::io("examine", &full))?;
         let path = full.strip_prefix(&self.tree).expect("a walk stays below its root").to_owned();
         let mut kind = kind_of(&full, &metadata)?;
-        if kind != Kind::Directory && metadata.nlink() > 1 {
+        // overlayfs makes one inode do for all that was deleted.
+        let is_whiteout = kind == Kind::Character && metadata.rdev() == 0;
+        if kind != Kind::Directory && !is_whiteout && metadata.nlink() > 1 {
             let id = (metadata.dev(), metadata.ino());
             match self.first_names.get(&id) {
                 Some(first) => kind = Kind::HardLink(PathBuf::clone(first)),

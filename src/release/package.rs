@@ -83,8 +83,13 @@ pub fn package(store: &Store, tree: &Snapshot, epoch: u64, jobs: NonZeroUsize) -
     let failed = |action| move |source| ReleaseError::Io { action, path: store.root().to_owned(), source };
     let level = Compression::Gzip { level: LEVEL };
     let mut tar = Compressor::new(store.writer()?, level, jobs).map_err(failed("compress into"))?;
-    let options =
-        PackOptions { times: PackTimes::All(epoch), overlay: false, owner: Owner::Root, prefix: PathBuf::new() };
+    let options = PackOptions {
+        times: PackTimes::All(epoch),
+        overlay: false,
+        root: false,
+        owner: Owner::Root,
+        prefix: PathBuf::new(),
+    };
     layer::pack(&tree.path(), &options, &mut tar)?;
     let stored = tar.finish().map_err(failed("compress into"))?.commit()?;
     let record = Record { digest: stored.digest, size: stored.size };

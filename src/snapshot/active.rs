@@ -10,7 +10,7 @@ use super::error::SnapshotError;
 use super::meta::{Meta, Origin};
 use super::snapshots::{Scratch, Snapshots};
 use super::tree::{Files, lay};
-use crate::layer::{Instant, layer_digest, times_digest, written_digest};
+use crate::layer::{Instant, again, layer_digest, over, times_digest, written_digest};
 use crate::oci::{Digest, Hasher};
 use crate::sandbox::Mount;
 
@@ -128,12 +128,9 @@ impl Active {
         };
         clear(&self.work())?;
         let layer = layer_digest(&self.path(), since)?;
-        let mut hasher = Hasher::default();
-        hasher.field(b"dockless over 1");
-        hasher.field(parent.digest().as_bytes());
-        hasher.field(layer.as_bytes());
-        let content = hasher.finish();
-        let meta = Meta { below: below(parent), layer: Some(layer), since, ..Meta::whole(content, Origin::Written) };
+        let content = over(&parent.digest(), &layer);
+        let (parent, below) = (Some(parent.digest()), parent.below());
+        let meta = Meta { below, parent, layer: Some(layer), since, ..Meta::whole(content, Origin::Written) };
         self.snapshots.publish(self.scratch, &content, &meta)
     }
 
@@ -156,7 +153,11 @@ impl Active {
 
     /// Returns a name for `commit_derived` that no other tree has.
     pub fn unique(&self, content: &Digest) -> Digest {
-        Digest::of(format!("{content} {} {:?}", self.path().display(), self.begun).as_bytes())
+        again(content, &self.nonce())
+    }
+
+    fn nonce(&self) -> Digest {
+        Digest::of(format!("{} {:?}", self.path().display(), self.begun).as_bytes())
     }
 
     /// Publishes the tree under the digest of what it was made of.
@@ -164,22 +165,18 @@ impl Active {
     /// # Errors
     /// `Io`, `Store`; nothing is published then.
     pub fn commit_derived(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
-        let below = self.parent.as_ref().map(below).unwrap_or_default();
+        let below = self.parent.as_ref().map(Snapshot::below).unwrap_or_default();
+        let (parent, nonce) = (self.parent.as_ref().map(Snapshot::digest), Some(self.nonce()));
         if self.parent.is_some() {
             clear(&self.work())?;
         }
-        self.snapshots.publish(self.scratch, id, &Meta { below, ..Meta::whole(*id, Origin::Derived) })
+        self.snapshots.publish(self.scratch, id, &Meta { below, parent, nonce, ..Meta::whole(*id, Origin::Derived) })
     }
 
     /// As `commit_derived`, for layers that were put together elsewhere.
     pub(super) fn commit_layers(self, id: &Digest, meta: &Meta) -> Result<Snapshot, SnapshotError> {
         self.snapshots.publish(self.scratch, id, meta)
     }
-}
-
-/// Ids of all layers of `parent`, lowest first.
-fn below(parent: &Snapshot) -> Vec<String> {
-    parent.layers.iter().rev().cloned().collect()
 }
 
 fn clear(path: &Path) -> Result<(), SnapshotError> {

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::committed::Snapshot;
 use super::error::SnapshotError;
+use super::meta::META;
 use super::snapshots::Snapshots;
 use super::tree::{Files, lay};
 use crate::oci::Digest;
@@ -56,10 +57,10 @@ impl Snapshots {
         seed: Option<(&Snapshot, &Path)>,
         sharing: Sharing,
     ) -> Result<Option<CacheMount>, SnapshotError> {
-        let name = Digest::of(name.as_bytes()).hex();
+        let hex = Digest::of(name.as_bytes()).hex();
         let room = self.store.room(CACHE_MOUNTS)?;
         for number in 0.. {
-            let id = format!("{name}-{number}");
+            let id = format!("{hex}-{number}");
             let lock = if sharing == Sharing::Shared { None } else { self.store.try_lock(&format!("mount-{id}"))? };
             match (sharing, &lock) {
                 (Sharing::Locked, None) => return Ok(None),
@@ -68,17 +69,32 @@ impl Snapshots {
             }
             let place = room.join(&id);
             if !place.is_dir() {
-                self.make(&place, seed)?;
+                self.publish_mount(&place, name, |tree| self.seed(tree, seed))?;
             }
             return Ok(Some(CacheMount { path: place.join("fs"), _lock: lock }));
         }
         unreachable!("there are more numbers than runs")
     }
 
-    fn make(&self, place: &Path, seed: Option<(&Snapshot, &Path)>) -> Result<(), SnapshotError> {
-        let scratch = self.scratch()?;
-        let tree = scratch.tree();
-        fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
+    /// Tells whether there is a cache mount `name`.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn has_cache_mount(&self, name: &str) -> Result<bool, SnapshotError> {
+        Ok(self.store.room(CACHE_MOUNTS)?.join(format!("{}-0", Digest::of(name.as_bytes()).hex())).is_dir())
+    }
+
+    /// Makes the cache mount `name`, filled by `fill`, unless there is one.
+    pub(super) fn make_cache_mount(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&Path) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        let place = self.store.room(CACHE_MOUNTS)?.join(format!("{}-0", Digest::of(name.as_bytes()).hex()));
+        self.publish_mount(&place, name, fill)
+    }
+
+    fn seed(&self, tree: &Path, seed: Option<(&Snapshot, &Path)>) -> Result<(), SnapshotError> {
         if let Some((snapshot, selector)) = seed {
             let from = self.read(snapshot)?;
             let failed = |errno: rustix::io::Errno| SnapshotError::io("open", selector)(errno.into());
@@ -89,8 +105,23 @@ impl Snapshots {
             let directory = OFlags::DIRECTORY | flags;
             let chosen = rustix::fs::openat2(&root, selector, directory, Mode::empty(), resolve).map_err(failed)?;
             // The open directory itself, wherever its name leads by now.
-            lay(&PathBuf::from(format!("/proc/self/fd/{}/.", chosen.as_raw_fd())), &tree, Files::Copied)?;
+            lay(&PathBuf::from(format!("/proc/self/fd/{}/.", chosen.as_raw_fd())), tree, Files::Copied)?;
         }
+        Ok(())
+    }
+
+    fn publish_mount(
+        &self,
+        place: &Path,
+        name: &str,
+        fill: impl FnOnce(&Path) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        let scratch = self.scratch()?;
+        let tree = scratch.tree();
+        fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
+        fill(&tree)?;
+        let path = scratch.path().join(META);
+        fs::write(&path, name).map_err(SnapshotError::io("write", &path))?;
         match fs::rename(scratch.path(), place) {
             Ok(()) => {
                 scratch.release();

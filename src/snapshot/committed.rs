@@ -50,6 +50,11 @@ impl Snapshot {
         self.layer
     }
 
+    /// Returns the ids of its layers, lowest first, for what is to lie on it.
+    pub(super) fn below(&self) -> Vec<String> {
+        self.layers.iter().rev().cloned().collect()
+    }
+
     /// Returns the number of layers.
     pub fn depth(&self) -> usize {
         self.layers.len()

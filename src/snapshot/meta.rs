@@ -32,6 +32,12 @@ pub(super) struct Meta {
     /// Snapshots whose layers lie below this one's, lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) below: Vec<String>,
+    /// Name of the snapshot that its own layer lies on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) parent: Option<Digest>,
+    /// What the names of trees made again consist of beside what they hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) nonce: Option<Digest>,
     /// Digest of the layer alone, where it is one over others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) layer: Option<Digest>,
@@ -84,6 +90,8 @@ impl Meta {
             origin,
             boot: boot(),
             below: Vec::new(),
+            parent: None,
+            nonce: None,
             layer: None,
             since: None,
             empty: false,

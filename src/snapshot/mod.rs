@@ -34,6 +34,7 @@
 
 mod active;
 mod cache_mount;
+mod carried;
 mod committed;
 mod copy;
 mod error;

@@ -114,7 +114,7 @@ impl Snapshots {
     }
 
     /// Returns the meta of a snapshot whose own layer is as it was written.
-    fn sound(&self, id: &str) -> Result<Option<Meta>, SnapshotError> {
+    pub(super) fn sound(&self, id: &str) -> Result<Option<Meta>, SnapshotError> {
         if check(id).is_err() {
             return Ok(None);
         }

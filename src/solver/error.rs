@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::JobsError;
+use crate::cache::CacheError;
 use crate::file::FileError;
 use crate::llb::{GraphError, Refusal};
 use crate::oci::Digest;
@@ -89,6 +90,15 @@ pub enum SolveError {
         /// Why.
         source: Box<FileError>,
     },
+    /// A result from a cache elsewhere cannot be had after all; the graph is solved again without it.
+    #[error("`{name}` is not in any cache")]
+    Lost {
+        /// The vertex.
+        name: String,
+    },
+    /// A cache elsewhere failed.
+    #[error(transparent)]
+    Cache(CacheError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -50,10 +50,10 @@ impl Work<'_> {
     ) -> Result<Answer, SolveError> {
         let whole = parts.key();
         let ignore = self.solver.ignore_cache || vertex.metadata.ignore_cache;
-        let found = if ignore { None } else { self.recorded(&whole)? };
+        let found = if ignore { None } else { self.recorded(vertex, &whole)? };
         tracing::debug!(name = vertex.name(), vertex = %vertex.digest, key = %whole, found = found.is_some(), ignore, "looked up");
         if let Some(record) = found {
-            return Ok((record.values(), true));
+            return Ok((self.answer(vertex, vec![whole], record), true));
         }
         let reason = if ignore { "the cache is ignored".to_owned() } else { self.reason(vertex, parts) };
         self.prefetch();
@@ -62,11 +62,14 @@ impl Work<'_> {
         let key = selected()?.map_or(whole, |parts| parts.key());
         if !ignore {
             for other in [whole, key] {
-                if let Some(record) = self.recorded(&other)? {
+                if let Some(mut record) = self.recorded(vertex, &other)? {
                     // The next look-up finds it by the cheap key.
-                    self.keep(&whole, &record)?;
+                    record.selected = Some(key).filter(|key| *key != whole);
+                    if !record.carried {
+                        self.keep(&whole, &record)?;
+                    }
                     self.remember(vertex, parts);
-                    return Ok((record.values(), true));
+                    return Ok((self.answer(vertex, vec![whole], record), true));
                 }
             }
         }
@@ -84,13 +87,15 @@ impl Work<'_> {
         };
         let start = Instant::now();
         let values = self.told(vertex, Some(&reason), || make(&key))?;
-        let record = Record::of(&values, vertex.name(), start.elapsed());
+        let mut record = Record::of(&values, vertex.name(), start.elapsed());
+        record.selected = Some(key).filter(|key| *key != whole);
         self.keep(&key, &record)?;
         if key != whole {
             self.keep(&whole, &record)?;
         }
         self.remember(vertex, parts);
         drop((token, lock));
+        self.answer(vertex, vec![whole], record);
         Ok((values, false))
     }
 

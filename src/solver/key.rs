@@ -156,6 +156,11 @@ pub(crate) fn commit(key: &str) -> Digest {
     hash(&[b"commit", key.as_bytes()], &[])
 }
 
+/// Returns the content digest of an image's lowest layers.
+pub(crate) fn lowest(image: &Digest, layers: usize) -> Digest {
+    hash(&[b"lowest", &(layers as u64).to_le_bytes()], &[*image])
+}
+
 /// Returns the content digest of an unpacked image.
 pub(crate) fn image(manifest: &Digest) -> Digest {
     hash(&[b"image"], &[*manifest])

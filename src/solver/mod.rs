@@ -22,8 +22,10 @@
 //!
 //! Why threads and not async: a step is a process and a fetch is a blocking call; there are as many as jobs plus a few.
 
+mod carried;
 mod error;
 mod exec;
+mod export;
 mod file;
 mod inputs;
 mod jobs;
@@ -38,8 +40,10 @@ mod step;
 mod tree;
 mod value;
 
+pub use crate::cache::Output;
 pub use error::{Failure, SolveError};
+pub use export::{ExportCacheError, Extent, PACKED, export_cache};
 pub use inputs::{Directory, Inputs, SecretValue};
 pub use jobs::{Jobs, JobsError};
-pub use record::{Output, PARTS, RECORDS, Record};
-pub use run::{Solved, Solver};
+pub use record::{PARTS, RECORDS, Record};
+pub use run::{Kept, Solved, Solver};

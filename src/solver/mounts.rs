@@ -152,6 +152,7 @@ impl Work<'_> {
         if let (Some(edge), Ok(output)) = (edge, usize::try_from(mount.output)) {
             made.outputs.insert(output, Output::Input(self.value(edge).again()));
         }
+        self.carried_mount(vertex, &name)?;
         let seed = edge.map(|edge| self.tree(edge)).transpose()?;
         let seed = seed.as_ref().map(|tree| (tree, Path::new(&mount.selector)));
         let mut waited = 0;

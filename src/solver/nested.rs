@@ -42,6 +42,7 @@ impl Work<'_> {
         drop(tree);
         let solved = self.told(vertex, None, || self.solver.solve_at(&graph, self.progress, self.depth + 1))?;
         self.count(solved.ran, solved.cached);
+        self.keep_all(solved.kept);
         Ok(vec![Value::made(solved.content, solved.snapshot)])
     }
 }

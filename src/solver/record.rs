@@ -14,6 +14,7 @@ use super::SolveError;
 use super::key::Ingredients;
 use super::run::Work;
 use super::value::Value;
+use crate::cache::Output;
 use crate::llb::Vertex;
 use crate::oci::Digest;
 
@@ -32,15 +33,12 @@ pub struct Record {
     pub name: String,
     /// Wall time of the run in milliseconds.
     pub milliseconds: u64,
-}
-
-/// One tree that an operation left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
-    /// Digest by which its snapshot is named.
-    pub snapshot: Digest,
-    /// Digest of what it holds.
-    pub content: Digest,
+    /// The other key under which it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selected: Option<Digest>,
+    /// It comes from elsewhere and its trees are not here.
+    #[serde(skip)]
+    pub carried: bool,
 }
 
 impl Record {
@@ -48,7 +46,7 @@ impl Record {
     pub(super) fn of(outputs: &[Value], name: &str, elapsed: std::time::Duration) -> Self {
         let outputs = outputs.iter().map(|value| Output { snapshot: value.id, content: value.content }).collect();
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        Self { outputs, name: name.to_owned(), milliseconds }
+        Self { outputs, name: name.to_owned(), milliseconds, selected: None, carried: false }
     }
 
     /// Its outputs as values whose trees are looked for when they are needed.
@@ -59,7 +57,11 @@ impl Record {
 
 impl Work<'_> {
     /// Looks a result up. Of trees that lie on others, only the uppermost layer must be there.
-    pub(super) fn recorded(&self, key: &Digest) -> Result<Option<Record>, SolveError> {
+    pub(super) fn recorded(&self, vertex: &Vertex, key: &Digest) -> Result<Option<Record>, SolveError> {
+        Ok(self.known(key)?.or_else(|| self.carried(vertex, key)))
+    }
+
+    fn known(&self, key: &Digest) -> Result<Option<Record>, SolveError> {
         let Some(bytes) = self.solver.store.get_record(RECORDS, &key.hex())? else { return Ok(None) };
         let Ok(record) = serde_json::from_slice::<Record>(&bytes) else { return Ok(None) };
         for output in &record.outputs {

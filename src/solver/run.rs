@@ -1,14 +1,18 @@
 //! The loop: workers take ready vertices until the result is there or something fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::carried::Answered;
 use super::inputs::Inputs;
+use super::key;
+use super::record::Record;
 use super::schedule::Schedule;
 use super::source::Found;
 use super::value::Value;
 use super::{Jobs, SolveError};
+use crate::cache::{Caches, Output};
 use crate::file::FileError;
 use crate::llb::{Edge, Executor, Graph, Vertex, pb};
 use crate::oci::Digest;
@@ -31,6 +35,8 @@ pub struct Solver<'a> {
     pub inputs: &'a Inputs,
     /// Where files may be fetched from.
     pub origins: &'a Origins,
+    /// Caches from elsewhere that may be asked.
+    pub caches: &'a Caches,
     /// Where images may be fetched from.
     pub registry: &'a Registry,
     /// The job budget.
@@ -54,6 +60,19 @@ pub struct Solved {
     pub ran: usize,
     /// Number of vertices answered from the cache.
     pub cached: usize,
+    /// What was made or found, for export.
+    pub kept: Vec<Kept>,
+    /// Snapshots that the result consists of.
+    pub ends: Vec<Digest>,
+}
+
+/// A result and all keys by which it is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The keys.
+    pub keys: Vec<Digest>,
+    /// What the operation left.
+    pub outputs: Vec<Output>,
 }
 
 /// Workers beside the steps: fetches, unpacking, merging.
@@ -70,12 +89,17 @@ pub(super) struct Work<'a> {
     wake: Condvar,
 }
 
-struct State {
+pub(super) struct State {
     schedule: Schedule,
     /// Outputs of the vertices that are done.
     values: BTreeMap<Digest, Vec<Arc<Value>>>,
     /// What sources whose trees are not there yet turned out to be.
     found: BTreeMap<Digest, Found>,
+    /// Vertices that caches elsewhere have answered.
+    pub(super) answered: BTreeMap<Digest, Answered>,
+    /// Contents of file operations, whose trees may come from elsewhere.
+    pub(super) expected: BTreeSet<Digest>,
+    kept: Vec<Kept>,
     steps: usize,
     ran: usize,
     cached: usize,
@@ -88,7 +112,13 @@ struct State {
 impl Solver<'_> {
     /// Solves `graph` and returns its result as a tree on disk.
     pub fn solve(&self, graph: &Graph, progress: &dyn Progress) -> Result<Solved, SolveError> {
-        self.solve_at(graph, progress, 0)
+        loop {
+            match self.solve_at(graph, progress, 0) {
+                // Each time one record less is asked.
+                Err(SolveError::Lost { name }) => tracing::debug!(name, "solved again without a record"),
+                result => return result,
+            }
+        }
     }
 
     /// Solves a graph that lies in `depth` others.
@@ -99,6 +129,9 @@ impl Solver<'_> {
             schedule: Schedule::new(graph, cost),
             values: BTreeMap::new(),
             found: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            expected: BTreeSet::new(),
+            kept: Vec::new(),
             steps: 0,
             ran: 0,
             cached: 0,
@@ -129,8 +162,11 @@ impl Solver<'_> {
         let snapshot = work.tree(output)?;
         let content = work.value(output).content;
         work.tell_unneeded();
-        let state = work.lock();
-        Ok(Solved { snapshot, content, ran: state.ran, cached: state.cached })
+        work.settle()?;
+        let ends = work.ends(output);
+        let mut state = work.lock();
+        let kept = std::mem::take(&mut state.kept);
+        Ok(Solved { snapshot, content, ran: state.ran, cached: state.cached, kept, ends })
     }
 }
 
@@ -157,7 +193,7 @@ enum Task {
 }
 
 impl Work<'_> {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -176,6 +212,49 @@ impl Work<'_> {
     /// Returns what a source is.
     pub(super) fn found(&self, vertex: &Vertex) -> Found {
         self.lock().found.get(&vertex.digest).cloned().expect("noted with the value that is lazy")
+    }
+
+    /// Notes how a vertex was answered and returns its values.
+    pub(super) fn answer(&self, vertex: &Vertex, mut keys: Vec<Digest>, record: Record) -> Vec<Value> {
+        keys.extend(record.selected);
+        let values = record.values();
+        let mut state = self.lock();
+        state.kept.push(Kept { keys: keys.clone(), outputs: record.outputs.clone() });
+        if record.carried {
+            if matches!(vertex.op, pb::op::Op::File(_)) {
+                let made = |(index, output): (usize, &Output)| {
+                    // The name of a tree follows from the key under which it was made, which may be the other one.
+                    let mut all = keys.iter().chain(self.solver.caches.keys_of(&record.outputs));
+                    all.any(|key| key::output(key, index) == output.content).then_some(output.content)
+                };
+                let contents: Vec<Digest> = record.outputs.iter().enumerate().filter_map(made).collect();
+                state.expected.extend(contents);
+            }
+            state.answered.insert(vertex.digest, Answered { keys, record });
+        }
+        values
+    }
+
+    /// Adds what a graph in this one came from.
+    pub(super) fn keep_all(&self, kept: Vec<Kept>) {
+        self.lock().kept.extend(kept);
+    }
+
+    /// Returns the snapshots of operations that a tree consists of.
+    fn ends(&self, output: Edge) -> Vec<Digest> {
+        let (mut ends, mut open) = (Vec::new(), vec![output]);
+        let mut seen = BTreeSet::new();
+        while let Some(edge) = open.pop() {
+            let vertex = self.graph.vertex(&edge.vertex);
+            match vertex.op {
+                pb::op::Op::Merge(_) | pb::op::Op::Diff(_) | pb::op::Op::Passthrough(_) => {
+                    open.extend(vertex.inputs.iter().filter(|edge| seen.insert(**edge)));
+                }
+                pb::op::Op::Source(_) => {}
+                _ => ends.push(self.value(edge).id),
+            }
+        }
+        ends
     }
 
     /// Counts steps that really ran, and vertices answered from the cache.
@@ -202,10 +281,15 @@ impl Work<'_> {
             }
             if let Err(error) = result {
                 // The first real failure counts; what it cancels is only its consequence.
-                if state.error.as_ref().is_none_or(|old| matches!(old, SolveError::Cancelled)) {
+                let is_lost = matches!(error, SolveError::Lost { .. });
+                let weak = |old: &SolveError| matches!(old, SolveError::Cancelled | SolveError::Lost { .. });
+                if state.error.as_ref().is_none_or(weak) {
                     state.error = Some(error);
                 }
-                self.solver.cancel.cancel();
+                // What runs is good for the next try too.
+                if !is_lost {
+                    self.solver.cancel.cancel();
+                }
             }
             drop(state);
             self.wake.notify_all();
@@ -311,7 +395,8 @@ impl Work<'_> {
         let start = Instant::now();
         self.progress.event(&Event::Started { vertex: digest, name, reason });
         let result = act();
-        let error = result.as_ref().err().map(ToString::to_string);
+        let error = result.as_ref().err().filter(|error| !matches!(error, SolveError::Lost { .. }));
+        let error = error.map(ToString::to_string);
         self.progress.event(&Event::Finished {
             vertex: digest,
             name,

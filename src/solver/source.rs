@@ -277,7 +277,7 @@ fn platform(vertex: &Vertex) -> Platform {
 
 fn limited(manifest: &Digest, limit: Option<usize>) -> Digest {
     let whole = key::image(manifest);
-    limit.map_or(whole, |limit| key::output(&whole, limit))
+    limit.map_or(whole, |limit| key::lowest(&whole, limit))
 }
 
 fn source_error(vertex: &Vertex, error: SourceError) -> SolveError {

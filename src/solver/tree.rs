@@ -87,6 +87,9 @@ impl Work<'_> {
                 self.tree(edge.ok_or_else(|| unsupported(vertex, format!("output {index}")))?)
             }
             pb::op::Op::Exec(_) | pb::op::Op::File(_) | pb::op::Op::Build(_) => {
+                if let Some(snapshot) = self.carried_tree(vertex, id)? {
+                    return Ok(snapshot);
+                }
                 // A record knew it, but a layer below is gone, which its inputs bring back.
                 for edge in &vertex.inputs {
                     self.tree(*edge)?;

@@ -104,8 +104,13 @@ impl Bench {
 
     /// Returns the command that solves a graph from its standard input in this place.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
+        self.command_in(&self.store(), arguments)
+    }
+
+    /// As `command`, in another store.
+    fn command_in<S: AsRef<OsStr>>(&self, store: &Path, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dockless"));
-        command.args(["solve", "--store"]).arg(self.store());
+        command.args(["solve", "--store"]).arg(store);
         command.arg("--local").arg(format!("root={}", self.root().display())).args(arguments);
         command.env("DOCKLESS_PROGRESS", "plain");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -114,7 +119,12 @@ impl Bench {
 
     /// Solves a graph with the binary and returns what it said.
     pub(crate) fn solve(&self, graph: &Graph, arguments: &[&str]) -> Output {
-        let mut child = self.command(arguments).spawn().expect("the binary starts");
+        self.solve_in(&self.store(), graph, arguments)
+    }
+
+    /// As `solve`, in another store.
+    pub(crate) fn solve_in(&self, store: &Path, graph: &Graph, arguments: &[&str]) -> Output {
+        let mut child = self.command_in(store, arguments).spawn().expect("the binary starts");
         // Wrong arguments are refused before anything is read: the answer says so.
         let _ = child.stdin.take().expect("piped").write_all(&graph.to_bytes());
         child.wait_with_output().expect("the binary ends")
