@@ -7,7 +7,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -93,7 +93,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn put(&mut self, path: &PathBuf, stat: &Stat) {
+    fn put(&mut self, path: &Path, stat: &Stat) {
         self.hasher.field(path.as_os_str().as_bytes());
         let changed = (stat.st_ctime, stat.st_ctime_nsec.cast_signed());
         // What is put into a directory changes its times, and is seen by itself.
