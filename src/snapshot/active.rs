@@ -159,11 +159,24 @@ impl Active {
     /// # Errors
     /// `Io`, `Store`; nothing is published then.
     pub fn commit_derived(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
+        self.derived(id, false)
+    }
+
+    /// As `commit_derived`, for a tree that nobody looks for who has not noted its id: collection may take it where
+    /// nobody has.
+    ///
+    /// # Errors
+    /// As `commit_derived`.
+    pub fn commit_noted(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
+        self.derived(id, true)
+    }
+
+    fn derived(self, id: &Digest, noted: bool) -> Result<Snapshot, SnapshotError> {
         let below = self.parent.as_ref().map(below).unwrap_or_default();
         if self.parent.is_some() {
             clear(&self.work())?;
         }
-        self.snapshots.publish(self.scratch, id, &Meta { below, ..Meta::whole(*id, Origin::Derived) })
+        self.snapshots.publish(self.scratch, id, &Meta { below, noted, ..Meta::whole(*id, Origin::Derived) })
     }
 
     /// As `commit_derived`, for layers that were put together elsewhere.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::error::SnapshotError;
+use super::meta::META;
 use super::snapshot::Snapshot;
 use super::snapshots::Snapshots;
 use super::tree::{Files, lay};
@@ -56,10 +57,10 @@ impl Snapshots {
         seed: Option<(&Snapshot, &Path)>,
         sharing: Sharing,
     ) -> Result<Option<CacheMount>, SnapshotError> {
-        let name = Digest::of(name.as_bytes()).hex();
+        let hex = Digest::of(name.as_bytes()).hex();
         let room = self.store.room(CACHE_MOUNTS)?;
         for number in 0.. {
-            let id = format!("{name}-{number}");
+            let id = format!("{hex}-{number}");
             let lock = if sharing == Sharing::Shared { None } else { self.store.try_lock(&format!("mount-{id}"))? };
             match (sharing, &lock) {
                 (Sharing::Locked, None) => return Ok(None),
@@ -68,14 +69,15 @@ impl Snapshots {
             }
             let place = room.join(&id);
             if !place.is_dir() {
-                self.make(&place, seed)?;
+                self.make(&place, name, seed)?;
             }
+            self.store.touch(&format!("{CACHE_MOUNTS}/{id}"), META);
             return Ok(Some(CacheMount { path: place.join("fs"), _lock: lock }));
         }
         unreachable!("there are more numbers than runs")
     }
 
-    fn make(&self, place: &Path, seed: Option<(&Snapshot, &Path)>) -> Result<(), SnapshotError> {
+    fn make(&self, place: &Path, name: &str, seed: Option<(&Snapshot, &Path)>) -> Result<(), SnapshotError> {
         let scratch = self.scratch()?;
         let tree = scratch.tree();
         fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
@@ -91,6 +93,8 @@ impl Snapshots {
             // The open directory itself, wherever its name leads by now.
             lay(&PathBuf::from(format!("/proc/self/fd/{}/.", chosen.as_raw_fd())), &tree, Files::Copied)?;
         }
+        let path = scratch.path().join(META);
+        fs::write(&path, name).map_err(SnapshotError::io("write", &path))?;
         match fs::rename(scratch.path(), place) {
             Ok(()) => {
                 scratch.release();
