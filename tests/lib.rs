@@ -3,6 +3,7 @@
 mod architecture;
 mod caching;
 mod caching_experiments;
+mod collecting;
 mod contents;
 mod corpus;
 mod downloading;

@@ -38,10 +38,9 @@ pub fn gather(store: &Store, snapshots: &Snapshots, locked: &BTreeMap<Digest, St
     let tags = gathering.tagged()?;
     gathering.other_trees(&described, &tags);
     gathering.blobs(&described, &tags, locked)?;
-    gathering.entries(CACHE_MOUNTS, |unit, metadata| {
+    gathering.entries(CACHE_MOUNTS, |unit, _| {
         unit.kind = Kind::Mount;
         (unit.name, unit.used) = snapshots.describe_cache_mount(&unit.id);
-        let _ = metadata;
     })?;
     gathering.entries(CLONES, |unit, _| unit.kind = Kind::Repository)?;
     gathering.entries(DOWNLOADS, |unit, _| {

@@ -306,10 +306,7 @@ mod tests {
         assert_eq!(removed(&bounded(1120)), ["loose"]);
         // The image is as young as what lies on it, and what lies on a step keeps its tree.
         assert_eq!(removed(&bounded(1115)), ["loose", "one"]);
-        assert_eq!(
-            snapshots(&bounded(1115)),
-            ["t-two", "t-one", "t-image"].map(|_| "").iter().skip(3).copied().collect::<Vec<_>>()
-        );
+        assert!(snapshots(&bounded(1115)).is_empty());
         assert_eq!(bounded(0).left, 3, "tags and locks stay");
     }
 
