@@ -7,6 +7,7 @@
 //! 7  release ........ the matrix -> dist/
 //! 6  build .......... the corridor: recipe -> graph -> image -> artifact
 //! 5  engine ......... trait Engine; Embedded
+//!    collect ........ what takes room in a store, and what may go
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //! 3  source  snapshot  export  file  cache
 //! 2  recipe  rootfs  layer  policy  registry  sandbox
@@ -17,6 +18,7 @@
 pub mod build;
 pub mod cache;
 pub mod cli;
+pub mod collect;
 pub mod engine;
 pub mod export;
 pub mod file;

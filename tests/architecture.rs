@@ -8,7 +8,7 @@ const FLOORS: [&[&str]; 9] = [
     &["cli"],
     &["release"],
     &["build"],
-    &["engine"],
+    &["engine", "collect"],
     &["solver"],
     &["source", "snapshot", "export", "file", "cache"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],

@@ -4,6 +4,7 @@ mod architecture;
 mod caching;
 mod caching_experiments;
 mod caching_transport;
+mod collecting;
 mod contents;
 mod corpus;
 mod downloading;

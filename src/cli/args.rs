@@ -93,6 +93,9 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Solves an LLB definition read from standard input
     Solve(Solve),
+    /// Says what takes room in the store, and removes what may go
+    #[command(subcommand)]
+    Cache(crate::cli::cache::CacheCommand),
     /// Checks the locks, or resolves root filesystems anew
     Lock(Lock),
     /// Downloads and verifies everything that a build needs

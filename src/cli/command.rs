@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
+use super::cache::cache;
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::{Style, View};
@@ -61,6 +62,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Test(args) => inside(|inside| test(args, &inside.cancel)),
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => inside(|inside| watched(&session, |view| solve(&session, args, inside, view))),
+        Command::Cache(command) => inside(|inside| watched(&session, |view| cache(&session, command, inside, view))),
         Command::Lock(args) => watched(&session, |view| lock(&session, args, view)),
         Command::Fetch(args) => watched(&session, |view| fetch(&session, args, view)),
         Command::Doctor(args) => doctor(&session, args.format),

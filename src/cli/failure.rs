@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::report::{Exit, Report, SourcePicture};
 use crate::build::BuildError;
+use crate::collect::CollectError;
 use crate::export::ExportError;
 use crate::policy::PolicyError;
 use crate::recipe::RecipeError;
@@ -33,6 +34,10 @@ pub(super) enum Failure {
     Unproven { name: String, table: String },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Collect(#[from] CollectError),
+    #[error("the store `{}` is in use", root.display())]
+    Busy { root: PathBuf },
     #[error("{message}")]
     Usage { message: String },
     #[error("there is no place for the store: neither HOME nor XDG_DATA_HOME is set")]
@@ -107,6 +112,10 @@ impl Failure {
             }
             Self::Unproven { .. } => (Exit::Failed, None),
             Self::Usage { .. } => (Exit::Input, Some("see --help".to_owned())),
+            Self::Collect(CollectError::Store(error)) => store(error),
+            Self::Collect(CollectError::Snapshot(error)) => snapshot(error),
+            Self::Busy { .. } => (Exit::Machine, Some("wait for the build, or leave --no-wait out".to_owned())),
+            Self::Collect(CollectError::Io { .. }) => (Exit::Machine, None),
             Self::NoHome => (Exit::Input, Some("say where with --store DIR".to_owned())),
             Self::Release(_) | Self::Proof(_) | Self::Io { .. } | Self::Told(_) => (Exit::Machine, None),
             Self::Signals { .. } => (Exit::Bug, None),

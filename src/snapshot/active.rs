@@ -165,12 +165,26 @@ impl Active {
     /// # Errors
     /// `Io`, `Store`; nothing is published then.
     pub fn commit_derived(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
+        self.derived(id, false)
+    }
+
+    /// As `commit_derived`, for a tree that nobody looks for who has not noted its id: collection may take it where
+    /// nobody has.
+    ///
+    /// # Errors
+    /// As `commit_derived`.
+    pub fn commit_noted(self, id: &Digest) -> Result<Snapshot, SnapshotError> {
+        self.derived(id, true)
+    }
+
+    fn derived(self, id: &Digest, noted: bool) -> Result<Snapshot, SnapshotError> {
         let below = self.parent.as_ref().map(Snapshot::below).unwrap_or_default();
         let (parent, nonce) = (self.parent.as_ref().map(Snapshot::digest), Some(self.nonce()));
         if self.parent.is_some() {
             clear(&self.work())?;
         }
-        self.snapshots.publish(self.scratch, id, &Meta { below, parent, nonce, ..Meta::whole(*id, Origin::Derived) })
+        let meta = Meta { below, parent, nonce, noted, ..Meta::whole(*id, Origin::Derived) };
+        self.snapshots.publish(self.scratch, id, &meta)
     }
 
     /// As `commit_derived`, for layers that were put together elsewhere.

@@ -71,6 +71,7 @@ impl Snapshots {
             if !place.is_dir() {
                 self.publish_mount(&place, name, |tree| self.seed(tree, seed))?;
             }
+            self.store.touch(&format!("{CACHE_MOUNTS}/{id}"), META);
             return Ok(Some(CacheMount { path: place.join("fs"), _lock: lock }));
         }
         unreachable!("there are more numbers than runs")

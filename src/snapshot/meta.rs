@@ -53,6 +53,9 @@ pub(super) struct Meta {
     /// Its lowest layer may hold marks of overlayfs, so it is never shown without an overlay.
     #[serde(default)]
     pub(super) marked: bool,
+    /// Nobody finds it by its id alone: it is good only as long as somebody has noted the id.
+    #[serde(default)]
+    pub(super) noted: bool,
 }
 
 /// A packed layer in the store (`image-spec layer.md`).
@@ -97,6 +100,7 @@ impl Meta {
             empty: false,
             packed: Vec::new(),
             marked: false,
+            noted: false,
         }
     }
 

@@ -9,6 +9,7 @@
 //! <store>/snapshots/<id>/fs/      the files of this layer; the whole tree where nothing is below
 //!                        meta     {"content":"sha256:…","origin":"written","boot":"…","below":["<id>",…]}
 //! <store>/mounts/<id>-<n>/fs/     cache mounts: no content, written by steps
+//!                         meta    their name, for people
 //! <store>/tmp/<run>/<name>/fs/    in the making: the tree, or its difference to a parent
 //!                          work/  overlayfs's own
 //!                          mount/ layers under a path of this process, in its own mount namespace
@@ -28,6 +29,8 @@
 //! In a user namespace with a range of ids trees have other owners than the user: only the command inside its
 //! namespace ([`crate::sandbox::enter`]) can remove them. With a single id all is the user's.
 //!
+//! The modification time of `meta` is when the tree or the cache mount was last asked for: what collection goes by.
+//!
 //! Why both whole trees and layers: a recipe's step reads a handful of small outputs, which are cheapest as one
 //! directory, while a foreign graph changes little in a large image twenty times in a row. A stack that gets too deep
 //! is laid into one directory, and where there is no overlay all trees are whole.
@@ -37,9 +40,9 @@ mod cache_mount;
 mod carried;
 mod committed;
 mod copy;
+mod describe;
 mod error;
 mod meta;
-
 mod snapshots;
 mod stack;
 mod tree;
@@ -47,6 +50,7 @@ mod tree;
 pub use active::{Active, Times};
 pub use cache_mount::{CACHE_MOUNTS, CacheMount, Sharing};
 pub use committed::{Snapshot, Tree};
+pub use describe::Described;
 pub use error::SnapshotError;
 pub use meta::{LayerPlace, PackedLayer};
 pub use snapshots::Snapshots;

@@ -19,6 +19,9 @@ use crate::sandbox::Mount;
 use crate::store::{Store, remove_tree};
 use crate::sys;
 
+/// Room of the store that holds them.
+const ROOM: &str = "snapshots";
+
 /// All finished trees of a store. Cheap to clone, for use by any number of threads and processes at once.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
@@ -29,6 +32,8 @@ pub struct Snapshots {
     overlay: Arc<OnceLock<usize>>,
     /// What this process has found whole, so that a long stack of layers is looked at once.
     whole: Arc<Mutex<BTreeSet<String>>>,
+    /// What this process has marked as used.
+    marked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A temporary directory of the store; what is in it goes with it, closed directories too.
@@ -65,8 +70,9 @@ impl Snapshots {
     /// # Errors
     /// `Store`.
     pub fn open(store: &Store, single_id: bool) -> Result<Self, SnapshotError> {
-        let room = store.room("snapshots")?;
-        Ok(Self { store: store.clone(), room, single_id, overlay: Arc::default(), whole: Arc::default() })
+        let room = store.room(ROOM)?;
+        let (overlay, whole, marked) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { store: store.clone(), room, single_id, overlay, whole, marked })
     }
 
     /// Tells whether all files belong to one user here, whoever should own them.
@@ -90,6 +96,9 @@ impl Snapshots {
     /// `Io`, `Store`.
     pub fn get(&self, id: &str) -> Result<Option<Snapshot>, SnapshotError> {
         let Some(meta) = self.sound(id)? else { return Ok(None) };
+        if self.marked().insert(id.to_owned()) {
+            self.store.touch(&format!("{ROOM}/{id}"), META);
+        }
         for below in &meta.below {
             if !self.looked_at().contains(below) {
                 if self.sound(below)?.is_none() {
@@ -99,6 +108,10 @@ impl Snapshots {
             }
         }
         Ok(Some(self.snapshot(id, &meta)))
+    }
+
+    fn marked(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn looked_at(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -356,7 +369,7 @@ impl Snapshots {
     }
 
     /// Reads what is written beside a tree; a damaged one is as good as none, and then the tree goes too.
-    fn meta(&self, id: &str) -> Result<Option<Meta>, SnapshotError> {
+    pub(super) fn meta(&self, id: &str) -> Result<Option<Meta>, SnapshotError> {
         let path = self.room.join(id).join(META);
         match fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {

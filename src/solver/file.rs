@@ -87,7 +87,7 @@ impl Work<'_> {
     fn commit_file(&self, vertex: &Vertex, active: Active, content: &Digest) -> Result<Snapshot, SolveError> {
         let ignore = self.solver.ignore_cache || vertex.metadata.ignore_cache;
         let id = if ignore { active.unique(content) } else { *content };
-        active.commit_derived(&id).map_err(|error| snapshot_error(vertex.name(), error))
+        active.commit_noted(&id).map_err(|error| snapshot_error(vertex.name(), error))
     }
 
     /// Returns the tree that an action changes.

@@ -5,7 +5,7 @@
 //! parts/<name>     what the last key of the vertex with this name consisted of, to tell what has changed
 //! ```
 //!
-//! A record is written after its snapshots are in place. One that does not parse, or whose snapshots are gone, is as
+//! A record is written after its snapshots are in place, and its modification time is when it was last found. One that does not parse, or whose snapshots are gone, is as
 //! good as none.
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,7 @@ impl Work<'_> {
                 return Ok(None);
             }
         }
+        self.solver.store.touch(RECORDS, &key.hex());
         Ok(Some(record))
     }
 

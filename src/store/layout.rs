@@ -58,6 +58,17 @@ impl Store {
         Self::open_as(root, Access::Exclusive)
     }
 
+    /// As `open_exclusive`, but `None` at once where somebody else uses the store.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn try_open_exclusive(root: &Path) -> Result<Option<Self>, StoreError> {
+        match Self::open_as(root, Access::ExclusiveNow) {
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     fn open_as(root: &Path, access: Access) -> Result<Self, StoreError> {
         if let Some(above) = root.parent() {
             fs::create_dir_all(above).map_err(StoreError::io("create", above))?;
@@ -77,6 +88,7 @@ impl Store {
         match access {
             Access::Shared => file.lock_shared(),
             Access::Exclusive => file.lock(),
+            Access::ExclusiveNow => file.try_lock().map_err(io::Error::from),
         }
         .map_err(StoreError::io("lock", &path))?;
         for name in ["blobs/sha256", "tmp", "locks"] {
@@ -168,6 +180,7 @@ impl Store {
 enum Access {
     Shared,
     Exclusive,
+    ExclusiveNow,
 }
 
 /// Refuses a directory that is no store or one of a newer format; an empty one is fine.

@@ -56,6 +56,36 @@ impl Store {
         }
     }
 
+    /// Marks `<room>/<key>` as used now, by its modification time. Only collection asks for it, so a failure, such as
+    /// on a store that cannot be written to, is none.
+    pub fn touch(&self, room: &str, key: &str) {
+        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+
+        if room.split('/').chain([key]).try_for_each(check_name).is_ok() {
+            let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+            let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
+            let path = self.root().join(room).join(key);
+            let _ = rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW);
+        }
+    }
+
+    /// Removes `<room>/<name>`, a file or a tree: out of sight first, by one rename, so that whoever looks sees all of
+    /// it or nothing. Fine where there is nothing. Nobody may be using it.
+    ///
+    /// # Errors
+    /// `Name`, `Io`.
+    pub fn discard(&self, room: &str, name: &str) -> Result<(), StoreError> {
+        room.split('/').chain([name]).try_for_each(check_name)?;
+        let path = self.root().join(room).join(name);
+        let place = self.temporary_directory()?;
+        let target = place.path().join("discarded");
+        match fs::rename(&path, &target) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StoreError::Io { action: "remove", path, source }),
+            Ok(()) => super::remove_tree(&target).map_err(StoreError::io("remove", &target)),
+        }
+    }
+
     /// Returns the keys of all records in a room, sorted.
     ///
     /// # Errors
