@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use dockless::llb::GraphBuilder;
+use dockless::llb::{GraphBuilder, op};
+use dockless::oci::Arch;
 
 use crate::support::solve::{Bench, read};
 
@@ -105,4 +106,55 @@ fn a_failing_step_shows_its_end_and_keeps_its_whole_log() {
     assert!(said.contains("step 0") && said.contains("exit code 7") && said.contains("line 99"), "{said}");
     let log = said.split_whitespace().find(|word| word.contains("/logs/")).expect("the path of the log");
     assert_eq!(std::fs::read_to_string(log).expect("the log").lines().count(), 100);
+}
+
+/// Names of the vertices that were worked on.
+fn worked_on(said: &str) -> Vec<&str> {
+    said.lines().filter_map(|line| line.split_once(' ')?.1.strip_suffix(" started")).collect()
+}
+
+#[test]
+fn a_directory_is_copied_again_only_when_something_in_it_changed_whatever_its_times_say() {
+    let Some(bench) = Bench::new() else { return };
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("file");
+    std::fs::write(&file, "old").expect("written");
+    let mut builder = GraphBuilder::new();
+    let edge = builder.add("copied", op::local("user", &[]), &[], Arch::X86_64, &[]);
+    let graph = builder.finish(edge);
+    let solve = || {
+        let run = bench.solve(&graph, &["--local", &format!("user={}", place.path().display())]);
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success(), "{said}");
+        let tree = std::path::PathBuf::from(String::from_utf8_lossy(&run.stdout).trim());
+        (read(&tree, "file"), worked_on(&said).contains(&"copied"))
+    };
+    // A look at what has just been written does not count.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(solve(), ("old".to_owned(), true));
+    assert_eq!(solve(), ("old".to_owned(), false));
+    let time = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).expect("a time");
+    std::fs::write(&file, "new").expect("written");
+    std::fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(time)).expect("set back");
+    assert_eq!(solve(), ("new".to_owned(), true));
+}
+
+#[test]
+fn every_miss_tells_its_reason_when_asked() {
+    let Some(bench) = Bench::new() else { return };
+    let reason = |graph: &dockless::llb::Graph, arguments: &[&str], step: &str| {
+        let run = bench.solve(graph, arguments);
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success(), "{said}");
+        let start = format!("{step} started (");
+        let line = said.lines().find_map(|line| Some(line.split_once(&start)?.1.trim_end_matches(')').to_owned()));
+        line.unwrap_or_else(|| panic!("{step} did not say why: {said}"))
+    };
+    let first = Bench::graph(&["echo 1 > /out/a", "cat /in/a > /out/b"]);
+    assert_eq!(reason(&first, &["-v"], "step 1"), "no earlier run is known");
+    let second = Bench::graph(&["echo 2 > /out/a", "cat /in/a > /out/b"]);
+    assert_eq!(reason(&second, &["-v"], "step 0"), "the command changed");
+    let third = Bench::graph(&["echo 3 > /out/a", "cat /in/a > /out/b"]);
+    assert_eq!(reason(&third, &["-v"], "step 1"), "the content at /in changed");
+    assert_eq!(reason(&third, &["-v", "--no-cache"], "step 1"), "the cache is ignored");
 }

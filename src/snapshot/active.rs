@@ -66,6 +66,11 @@ impl Active {
         Ok(Self { snapshots: snapshots.clone(), scratch, parent, begun })
     }
 
+    /// Returns when it was begun, by the clock of the file system: seconds since 1970 and nanoseconds.
+    pub const fn begun(&self) -> (i64, i64) {
+        (self.begun.seconds, self.begun.nanoseconds)
+    }
+
     /// Returns what a step mounts to write to this tree.
     ///
     /// # Errors

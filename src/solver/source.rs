@@ -11,15 +11,23 @@
 use super::error::SolveError;
 use super::key;
 use super::mounts::missing;
+use super::record::Output;
 use super::run::{Work, snapshot_error};
 use super::value::Value;
 use crate::layer::Compression;
 use crate::llb::{Vertex, pb};
 use crate::oci::{DiffId, Digest};
+use crate::progress::Event;
 use crate::registry::{self, Layout, Platform, Reference};
 use crate::snapshot::{PackedLayer, Snapshot, SnapshotError};
 use crate::source::git::{self, GitAccess, GitSource, Resolved};
 use crate::source::{self, Downloaded, FileAttributes, HttpSource, Identifier, LocalSource, SourceError};
+
+/// Room of the store that says what became of a directory that looked like this.
+const SEEN: &str = "seen";
+
+/// Seconds for which nothing may have changed in a directory before its look is trusted, far above a tick of any clock.
+const SETTLED: i64 = 1;
 
 /// What a source turned out to be, for those who want its tree.
 #[derive(Debug, Clone)]
@@ -143,15 +151,31 @@ impl Work<'_> {
         let directory = solver.inputs.directories.get(&local.name);
         let directory = directory.ok_or_else(|| missing(vertex, format!("directory `{}`", local.name)))?;
         let failed = |error: SnapshotError| snapshot_error(vertex.name(), error);
+        if directory.normal {
+            let copy = || solver.snapshots.copy_in(&directory.path, &local.include);
+            return self.told(vertex, None, || copy().map(Value::ready).map_err(failed));
+        }
+        let look = source::look(&directory.path, local).map_err(|error| source_error(vertex, error))?;
+        let key = look.digest.hex();
+        let seen = solver.store.get_record(SEEN, &key)?;
+        let seen: Option<Output> = seen.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(seen) = seen
+            && let Some(snapshot) = solver.snapshots.get(&seen.snapshot.hex()).map_err(failed)?
+        {
+            self.progress.event(&Event::Cached { vertex: vertex.digest, name: vertex.name() });
+            return Ok(Value::made(seen.content, snapshot));
+        }
         self.told(vertex, None, || {
-            if directory.normal {
-                return solver.snapshots.copy_in(&directory.path, &local.include).map(Value::ready).map_err(failed);
-            }
             let active = solver.snapshots.prepare().map_err(failed)?;
+            let settled = look.newest.0 + SETTLED < active.begun().0;
             source::local(&directory.path, local, &active.path(), solver.jobs.total(), &solver.origins.stop)
                 .map_err(|error| source_error(vertex, error))?;
             // Times are no content, so that touching a file changes nothing, but who copies them wants those of today.
             let (content, snapshot) = active.commit_timed().map_err(failed)?;
+            if settled {
+                let bytes = serde_json::to_vec(&Output { snapshot: snapshot.digest(), content }).expect("plain data");
+                solver.store.put_hint(SEEN, &key, &bytes)?;
+            }
             Ok(Value::made(content, snapshot))
         })
     }

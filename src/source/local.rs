@@ -112,7 +112,7 @@ pub fn local(
     Ok(Copied { files: copied.files + linked.files, bytes: copied.bytes + linked.bytes })
 }
 
-fn filter(root: &Path, source: &LocalSource) -> Result<Filter, SourceError> {
+pub(super) fn filter(root: &Path, source: &LocalSource) -> Result<Filter, SourceError> {
     let mut include = source.include.clone();
     if !source.follow.is_empty() {
         match follow(root, &source.follow) {

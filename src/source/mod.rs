@@ -16,7 +16,7 @@
 //! apt ............ this machine's mirrors and its resolver
 //! download ....... one file of any address, revalidated; filename: what it is called
 //! git ............ a repository at a commit, by the machine's `git`
-//! local .......... a user's directory, by value; follow: links among its paths
+//! local .......... a user's directory, by value; follow: links among its paths; look: whether it has changed
 //! lock ........... `dockless lock` for root filesystems
 //! ```
 //!
@@ -35,6 +35,7 @@ mod http;
 mod identifier;
 mod local;
 mod lock;
+mod look;
 mod origin;
 mod partial;
 mod reason;
@@ -49,6 +50,7 @@ pub use fetch::{LARGEST, PARALLEL, fetch, fetch_all};
 pub use identifier::{Identifier, IdentifierError, LocalSource, ResolveMode};
 pub use local::{Copied, local};
 pub use lock::{read_rootfs, update_rootfs};
+pub use look::{Look, look};
 pub use origin::{Origins, Pinned};
 pub use reason::{Reason, Tried};
 pub use rootfs::{Assembled, assemble, reproduce, tag};
