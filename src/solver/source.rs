@@ -11,9 +11,9 @@
 use super::error::SolveError;
 use super::key;
 use super::mounts::missing;
-use super::record::Output;
 use super::run::{Work, snapshot_error};
 use super::value::Value;
+use crate::cache::Output;
 use crate::layer::Compression;
 use crate::llb::{Vertex, pb};
 use crate::oci::{DiffId, Digest};
