@@ -107,7 +107,7 @@ impl Caches {
         self.all.iter().enumerate().find_map(|(cache, (_, config))| Some((cache, config.mounts.get(name)?)))
     }
 
-    /// Brings a layer and opens it; afterwards its name is gone.
+    /// Brings a layer and opens it.
     ///
     /// # Errors
     /// `Registry`, `Store`, `Directory`.

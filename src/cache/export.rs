@@ -19,6 +19,9 @@ use crate::store::Store;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// Layers that a manifest may have (`crate::registry`).
+const LAYERS: usize = 1024;
+
 /// A cache in the making: layers first, then the config that names them; dropped, it leaves blobs that nobody names.
 #[derive(Debug)]
 pub struct Exporter {
@@ -131,12 +134,15 @@ impl Exporter {
     /// Publishes the cache; returns the digest of its manifest.
     ///
     /// # Errors
-    /// `Io`, `Registry`, `Store`.
+    /// `Config` for more layers than a manifest may have, `Io`, `Registry`, `Store`.
     pub fn finish(self, config: &Config, progress: &dyn Progress) -> Result<Digest, CacheError> {
         let bytes = config.bytes();
         let config_digest = self.blob(&bytes)?;
         self.put(&config_digest, progress)?;
         let packed = config.packed();
+        if packed.len() > LAYERS {
+            return Err(CacheError::Config { reason: format!("{} layers are more than {LAYERS}", packed.len()) });
+        }
         let media_type = self.compression.media_type();
         let layers: Vec<_> = packed
             .values()

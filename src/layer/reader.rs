@@ -352,3 +352,20 @@ fn checksum(block: &[u8; BLOCK]) -> u32 {
     let field = 148..156;
     block.iter().enumerate().map(|(at, byte)| if field.contains(&at) { 32 } else { u32::from(*byte) }).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_keep_their_fractions_before_and_after_1970() {
+        let read = |text: &str| time(text.as_bytes());
+        assert_eq!(read("12"), Ok((12, 0)));
+        assert_eq!(read("12.5"), Ok((12, 500_000_000)));
+        assert_eq!(read("12.0000000019"), Ok((12, 1)));
+        assert_eq!(read("-1.25"), Ok((-2, 750_000_000)));
+        assert_eq!(read("-0.5"), Ok((-1, 500_000_000)));
+        assert_eq!(read("-3"), Ok((-3, 0)));
+        assert!(read("").is_err() && read("x.1").is_err());
+    }
+}

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use super::SolveError;
 use super::record::Record;
 use super::run::{Work, snapshot_error};
-use crate::cache::{Carried, causes};
+use crate::cache::{Carried, Output, causes};
 use crate::layer::{LayerFacts, Limits, again};
 use crate::llb::{Edge, Vertex, pb};
 use crate::oci::Digest;
+use crate::progress::Event;
 use crate::snapshot::Snapshot;
 
 /// More layers under one tree than any build makes.
@@ -35,14 +36,33 @@ impl Work<'_> {
     /// Looks a result up in the caches that the caller named.
     pub(super) fn carried(&self, vertex: &Vertex, key: &Digest) -> Option<Record> {
         let outputs = self.solver.caches.record(key)?;
-        // Users of the vertex count on all of its outputs.
-        (outputs.len() == vertex.outputs()).then(|| Record {
+        // Users of the vertex count on all of its outputs, and keys of later steps on what they are said to hold.
+        if outputs.len() != vertex.outputs() || !outputs.iter().all(|output| self.is_possible(vertex, output)) {
+            self.solver.caches.drop_record(key);
+            let message = format!("a record of a cache is not used: {}: it is not what it says", vertex.name());
+            self.progress.event(&Event::Note { message: &message });
+            return None;
+        }
+        Some(Record {
             outputs: outputs.to_vec(),
             name: vertex.name().to_owned(),
             milliseconds: 0,
             selected: None,
             carried: true,
         })
+    }
+
+    /// Tells whether the name of a tree can be that of its content: it says it, or is that of what the vertex is made of.
+    fn is_possible(&self, vertex: &Vertex, output: &Output) -> bool {
+        let Output { snapshot, content } = output;
+        let layers = self.solver.caches.layers(snapshot);
+        let is_same = |edge: &Edge| {
+            let value = self.value(*edge);
+            value.id == *snapshot && value.content == *content
+        };
+        snapshot == content
+            || layers.iter().any(|(_, layer)| is_named(snapshot, content, &layer.facts))
+            || self.below(vertex).iter().any(is_same)
     }
 
     /// Returns the tree of a vertex that a cache elsewhere has answered; `None` for others.

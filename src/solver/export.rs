@@ -86,6 +86,12 @@ pub fn export_cache(
             config.layers.insert(id, carried);
         }
     }
+    for output in config.records.values_mut().flatten() {
+        // A tree under a name of its own that does not travel: the other name is as good for whoever makes it anew.
+        if made.get(&output.snapshot).is_some_and(|_| !config.layers.contains_key(&output.snapshot)) {
+            output.snapshot = output.content;
+        }
+    }
     Ok(exporter.finish(&config, progress)?)
 }
 

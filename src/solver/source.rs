@@ -11,7 +11,6 @@
 use super::error::SolveError;
 use super::key;
 use super::mounts::missing;
-
 use super::run::{Work, snapshot_error};
 use super::value::Value;
 use crate::cache::Output;
