@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -125,12 +126,20 @@ fn a_collection_that_is_killed_leaves_a_store_that_builds() {
     let scripts: Vec<String> = (0..8).map(|n| format!("echo {n} > /out/a; cp -r /bin /out/bin")).collect();
     let scripts: Vec<&str> = scripts.iter().map(String::as_str).collect();
     let graph = Bench::graph(&scripts);
-    for round in 0..6_u64 {
+    let entries = || -> usize {
+        let rooms = ["cache", "snapshots"].map(|room| fs::read_dir(bench.store().join(room)).expect("a room").count());
+        rooms.iter().sum()
+    };
+    let mut in_the_middle = 0;
+    for round in 0..8 {
         bench.solved(&graph);
+        let full = entries();
         let mut prune = cache(&bench, &["prune", "--all"]).spawn().expect("the binary starts");
-        thread::sleep(Duration::from_millis(15 + 12 * round));
+        // Killed after a record or two, and later among the trees.
+        while entries() > full - 1 - 2 * round && prune.try_wait().expect("asked").is_none() {}
         let _ = prune.kill();
-        prune.wait().expect("reaped");
+        let killed = prune.wait().expect("reaped").signal().is_some();
+        in_the_middle += usize::from(killed && (1..full).contains(&entries()));
         // No record leads to a tree that is gone, and no tree lies on one that is gone.
         let rows = du(&bench);
         let snapshots = bench.store().join("snapshots");
@@ -150,6 +159,7 @@ fn a_collection_that_is_killed_leaves_a_store_that_builds() {
             }
         }
     }
+    assert!(in_the_middle > 1, "{in_the_middle} were killed in the middle");
     bench.solved(&graph);
     pruned(&bench, &["--all"]);
     let left = fs::read_dir(bench.store().join("tmp")).expect("tmp").flatten().count();

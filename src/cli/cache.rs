@@ -80,12 +80,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) fn cache(
     session: &Session<'_>,
     command: &CacheCommand,
-    inside: Inside,
+    inside: &Inside,
     view: &View,
 ) -> Result<ExitCode, Failure> {
     match command {
-        CacheCommand::Du(args) => du(session, args, &inside, view),
-        CacheCommand::Prune(args) => prune(session, args, &inside, view),
+        CacheCommand::Du(args) => du(session, args, inside, view),
+        CacheCommand::Prune(args) => prune(session, args, inside, view),
     }
 }
 
@@ -197,12 +197,12 @@ fn table(rows: &[Row<'_>], total: u64, all: bool) -> String {
         let shared = if row.shared == 0 { String::new() } else { bytes(row.shared) };
         let cells = [unit.kind.name(), &bytes(row.bytes), &shared, &ago(now - row.used), unit.keep.name(), id];
         let name = clean(unit.name.as_bytes());
-        table.row(cells.into_iter().map(str::to_owned).chain([name.to_string()]));
+        table.row(cells.into_iter().map(str::to_owned).chain([name]));
     }
     let mut text = if table.is_empty() { String::new() } else { table.render(None) };
     let hidden = rows.iter().filter(|row| row.unit.is_some()).count().saturating_sub(shown);
     if hidden > 0 {
-        text += &format!("and {hidden} smaller ones, shown with -v\n");
+        text = format!("{text}and {hidden} smaller ones, shown with -v\n");
     }
     text + "\n" + &sums(rows) + &format!("{} in all", bytes(total))
 }
@@ -231,7 +231,7 @@ fn pruned(plan: &Plan, dry_run: bool) -> String {
     let mut table =
         Table::new(&[("type", Align::Left), ("freed", Align::Right), ("id", Align::Left), ("name", Align::Left)]);
     for unit in &plan.removed {
-        let name = clean(unit.name.as_bytes()).to_string();
+        let name = clean(unit.name.as_bytes());
         let id = unit.id.get(..12).unwrap_or(&unit.id);
         table.row([unit.kind.name(), &bytes(unit.freed), id, &name]);
     }

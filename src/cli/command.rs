@@ -62,7 +62,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Test(args) => inside(|inside| test(args, &inside.cancel)),
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => inside(|inside| watched(&session, |view| solve(&session, args, inside, view))),
-        Command::Cache(command) => inside(|inside| watched(&session, |view| cache(&session, command, inside, view))),
+        Command::Cache(command) => inside(|inside| watched(&session, |view| cache(&session, command, &inside, view))),
         Command::Lock(args) => watched(&session, |view| lock(&session, args, view)),
         Command::Fetch(args) => watched(&session, |view| fetch(&session, args, view)),
         Command::Doctor(args) => doctor(&session, args.format),

@@ -101,8 +101,10 @@ impl Failure {
         match self {
             Self::Build(error) => build(error),
             Self::Policy(_) => (Exit::Input, None),
-            Self::Store(error) | Self::Release(ReleaseError::Store(error)) => store(error),
-            Self::Snapshot(error) => snapshot(error),
+            Self::Store(error)
+            | Self::Collect(CollectError::Store(error))
+            | Self::Release(ReleaseError::Store(error)) => store(error),
+            Self::Snapshot(error) | Self::Collect(CollectError::Snapshot(error)) => snapshot(error),
             Self::Proof(ProofError::Sandbox(error)) | Self::Sandbox(error) => sandbox(error),
             Self::Proof(ProofError::Archive { .. } | ProofError::Unpack { .. }) => {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
@@ -112,12 +114,13 @@ impl Failure {
             }
             Self::Unproven { .. } => (Exit::Failed, None),
             Self::Usage { .. } => (Exit::Input, Some("see --help".to_owned())),
-            Self::Collect(CollectError::Store(error)) => store(error),
-            Self::Collect(CollectError::Snapshot(error)) => snapshot(error),
             Self::Busy { .. } => (Exit::Machine, Some("wait for the build, or leave --no-wait out".to_owned())),
-            Self::Collect(CollectError::Io { .. }) => (Exit::Machine, None),
             Self::NoHome => (Exit::Input, Some("say where with --store DIR".to_owned())),
-            Self::Release(_) | Self::Proof(_) | Self::Io { .. } | Self::Told(_) => (Exit::Machine, None),
+            Self::Release(_)
+            | Self::Collect(CollectError::Io { .. })
+            | Self::Proof(_)
+            | Self::Io { .. }
+            | Self::Told(_) => (Exit::Machine, None),
             Self::Signals { .. } => (Exit::Bug, None),
         }
     }

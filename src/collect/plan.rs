@@ -99,7 +99,7 @@ pub fn rows(facts: &Facts) -> (Vec<Row<'_>>, u64) {
             Row { unit: Some(unit), bytes, shared: bytes - (own - own_shared), used: used.unit(unit) }
         })
         .collect();
-    rows.sort_by(|a, b| b.bytes.cmp(&a.bytes));
+    rows.sort_by_key(|row| Reverse(row.bytes));
     let (bytes, shared) = usage.of(usage.places().filter(|place| !owners.contains_key(place)));
     rows.push(Row { unit: None, bytes, shared, used: 0 });
     (rows, usage.total())
@@ -221,7 +221,9 @@ impl<'a> Sweep<'a> {
             })
             .map(|(key, _)| Place::Entry("parts", key.clone()))
             .collect();
-        logs.into_iter().for_each(|at| self.drop(at));
+        for at in logs {
+            self.drop(at);
+        }
         self.remove(&notes);
         let depths = Depths::of(self.facts);
         let mut plan = self.plan;

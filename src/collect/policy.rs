@@ -120,12 +120,12 @@ fn condition(text: &str) -> Result<Condition, PolicyError> {
     if value.is_empty() {
         return Err(wrong());
     }
-    let test = if pattern {
+    let wanted = if pattern {
         Test::Matches(Regex::new(value).map_err(|_| PolicyError::Pattern { text: value.to_owned() })?)
     } else {
         Test::Equal(value.to_owned())
     };
-    Ok(Condition { field, negated, test })
+    Ok(Condition { field, negated, test: wanted })
 }
 
 impl Filter {
