@@ -116,8 +116,8 @@ fn a_running_build_is_waited_for() {
     assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
     let waited = pruned(&bench, &["--all"]);
     assert!(waited.contains("waiting"), "{waited}");
-    let built = build.wait_with_output().expect("the build ends");
-    assert!(built.status.success(), "{}", said(&built));
+    let ended = build.wait_with_output().expect("the build ends");
+    assert!(ended.status.success(), "{}", said(&ended));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::facts::{Facts, Keep, Kind, Place, Tree, Unit};
 use super::usage::Usage;
 use crate::oci::Digest;
 use crate::snapshot::{CACHE_MOUNTS, Described, Snapshots};
-use crate::solver::{PARTS, RECORDS, Record};
+use crate::solver::{PACKED, PARTS, RECORDS, Record, SEEN};
 use crate::store::Store;
 
 /// Rooms whose entries are told apart; the names that `Place` gives them.
@@ -49,6 +49,9 @@ pub fn gather(store: &Store, snapshots: &Snapshots, locked: &BTreeMap<Digest, St
         unit.name = stem.and_then(|digest| locked.get(&digest).cloned()).unwrap_or_default();
         unit.keep = Keep::Gone;
     })?;
+    for room in HINTS {
+        gathering.entries(room, |_, _| {})?;
+    }
     gathering.entries(LOGS, |unit, _| {
         unit.kind = Kind::Log;
         unit.id = unit.id.trim_end_matches(".log").to_owned();
@@ -66,6 +69,9 @@ struct Gathering<'a> {
     snapshots: &'a Snapshots,
     facts: Facts,
 }
+
+/// Rooms of small notes that save work where they are right and cost it where they are gone.
+const HINTS: [&str; 3] = [PACKED, SEEN, "http"];
 
 /// What leads to blobs from tags: the digest, and how a person calls it; and tags by the layers of their images.
 struct Tagged {
@@ -253,7 +259,7 @@ impl Gathering<'_> {
         const TOLD: [&str; 8] = ["snapshots", RECORDS, PARTS, CACHE_MOUNTS, LOGS, DOWNLOADS, CLONES, "blobs"];
         let root = self.store.root().to_owned();
         for name in names(&root)? {
-            if !TOLD.contains(&name.as_str()) {
+            if !TOLD.contains(&name.as_str()) && !HINTS.contains(&name.as_str()) {
                 measure(&mut self.facts.usage, &Place::Entry("", name.clone()), &root.join(&name))?;
             }
         }

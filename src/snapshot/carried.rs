@@ -67,6 +67,7 @@ impl Snapshots {
             layer: (over && origin == Origin::Written).then_some(facts.tree),
             since: facts.since,
             nonce: facts.nonce,
+            noted: origin == Origin::Derived,
             ..Meta::whole(*id, origin)
         };
         active.commit_layers(id, &meta).map(Some)

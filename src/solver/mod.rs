@@ -47,3 +47,4 @@ pub use inputs::{Directory, Inputs, SecretValue};
 pub use jobs::{Jobs, JobsError};
 pub use record::{PARTS, RECORDS, Record};
 pub use run::{Kept, Solved, Solver};
+pub use source::SEEN;

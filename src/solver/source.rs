@@ -24,7 +24,7 @@ use crate::source::git::{self, GitAccess, GitSource, Resolved};
 use crate::source::{self, Downloaded, FileAttributes, HttpSource, Identifier, LocalSource, SourceError};
 
 /// Room of the store that says what became of a directory that looked like this.
-const SEEN: &str = "seen";
+pub const SEEN: &str = "seen";
 
 /// Seconds for which nothing may have changed in a directory before its look is trusted, far above a tick of any clock.
 const SETTLED: i64 = 1;
