@@ -433,3 +433,38 @@ fn owners_are_given_or_stay_ours() {
         assert!(error.help().is_some(), "{error}");
     }
 }
+
+#[test]
+fn a_file_written_anew_keeps_its_attributes_and_its_directory_keeps_its_time() {
+    let trees = Trees::new();
+    let root = trees.from("");
+    let attribute = |path: &Path| {
+        let mut value = [0; 8];
+        rustix::fs::lgetxattr(path, "user.kept", &mut value[..]).map(|length| value[..length].to_vec())
+    };
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::lsetxattr(trees.from("dir/one"), "user.kept", b"yes", flags).is_err() {
+        crate::support::skip("xattrs", "the temporary directory has no extended attributes");
+        return;
+    }
+    trees.age("dir");
+    let action = pb::FileActionMkFile {
+        path: "/dir/one".to_owned(),
+        mode: 0o644,
+        data: b"new".to_vec(),
+        owner: None,
+        timestamp: -1,
+    };
+    mkfile(&root, &action, None, OURS).expect("written");
+    assert_eq!(fs::read_to_string(trees.from("dir/one")).expect("read"), "new");
+    assert_eq!(attribute(&trees.from("dir/one")).expect("kept"), b"yes");
+    assert_eq!(fs::metadata(trees.from("dir")).expect("there").mtime(), TIME);
+}
+
+#[test]
+fn nothing_is_removed_through_a_file_even_where_it_may_be_missing() {
+    let trees = Trees::new();
+    let action = |path: &str| pb::FileActionRm { path: path.to_owned(), allow_not_found: true, ..Default::default() };
+    assert!(matches!(rm(&trees.from(""), &action("/a.txt/below")), Err(FileError::Io { .. })));
+    rm(&trees.from(""), &action("/nowhere/below")).expect("missing is fine");
+}

@@ -426,3 +426,20 @@ fn all_of_this_holds_inside_the_users_namespace() {
     }
     assert!(inside.status.success(), "{}", words(&inside.stdout));
 }
+
+#[test]
+fn a_difference_of_strangers_shows_only_what_the_upper_one_has() {
+    let room = room();
+    let lower = room.snapshot(&[("d/gone", "1"), ("d/same", "s")]);
+    let upper = room.snapshot(&[("d/new", "2"), ("d/same", "t")]);
+    let id = dockless::oci::Digest::of(b"a difference");
+    let difference = room.snapshots.difference(&id, Some(&lower), Some(&upper)).expect("compared");
+    let Ok(tree) = room.snapshots.read(&difference) else {
+        crate::support::skip("overlay", "this process may not mount layers");
+        return;
+    };
+    let entries = fs::read_dir(tree.path().join("d")).expect("listed");
+    let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["new", "same"]);
+}

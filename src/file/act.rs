@@ -7,10 +7,10 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 use super::error::{FileError, shown};
-use super::metadata::{FileOptions, Making, create, make_directory, set_times, timestamp};
+use super::metadata::{FileOptions, Making, copy_attributes, create, make_directory, set_times, times_of, timestamp};
 use super::owner::Owner;
 use super::select::select;
-use super::tree::{Tree, clean, is_directory, kind};
+use super::tree::{Tree, clean, kind};
 use crate::llb::pb::{FileActionMkDir, FileActionMkFile, FileActionRm, FileActionSymlink};
 
 /// Makes a directory in the tree `root` (`ops.proto FileActionMkDir`); whatever has the name already is left alone,
@@ -60,11 +60,23 @@ pub fn mkfile(
     if there.is_some_and(|stat| kind(&stat) != FileType::RegularFile) {
         return Err(FileError::NotRegular { path: shown(&path) });
     }
+    let mut kept = None;
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let above = there.map(|_| tree.expect(parent)).transpose()?.map(|stat| times_of(&stat));
     if there.is_some() {
-        // Its bytes may be shared with another tree; what is made anew takes over its mode and owner.
+        // Its bytes may be shared with another tree; what is made anew takes over its mode, owner and attributes, and the
+        // directory does not notice.
+        let old = tree.open_file(&path)?;
         tree.remove(&path)?;
+        kept = Some(old);
     }
     let mut file = create(&tree, &path)?;
+    if let Some(old) = &kept {
+        copy_attributes(old, &file);
+    }
+    if let Some(times) = &above {
+        set_times(&tree, parent, times)?;
+    }
     file.write_all(&action.data).map_err(FileError::io("write", &path))?;
     if let Some(owner) = owner.or(there.as_ref().map(Owner::of)) {
         let (uid, gid) = owner.ids();
@@ -122,7 +134,8 @@ fn remove(tree: &Tree, path: &Path, allow_not_found: bool) -> Result<(), FileErr
     let Some(name) = path.file_name() else { return Err(FileError::Root) };
     let above = tree.resolve(path.parent().unwrap_or(Path::new("")), true)?;
     let place = above.join(name);
-    let is_there = tree.examine(&above)?.is_some_and(|stat| is_directory(&stat)) && tree.examine(&place)?.is_some();
+    // Through a file there is no way, allowed or not.
+    let is_there = tree.examine(&above)?.is_some() && tree.examine(&place)?.is_some();
     match is_there {
         true => tree.remove(&place),
         false if allow_not_found => Ok(()),

@@ -20,6 +20,9 @@ use super::end::Cancel;
 use super::error::SandboxError;
 use crate::sys;
 
+/// What is done to a socket that listens; its owner may have no id here.
+const SET_UP: &str = "set up the socket";
+
 /// How long an end may take to read what it is sent.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,7 +39,7 @@ impl AgentSocket {
     /// passes connections on to the socket `target`. The listener gets this owner and these permission bits.
     ///
     /// # Errors
-    /// `Io` where the socket cannot be made, or its owner has no id here.
+    /// `Io` where the socket cannot be made, `Setup` where its owner has no id here.
     pub fn start(
         directory: &Path,
         name: &str,
@@ -69,11 +72,12 @@ impl AgentSocket {
             });
             started.map_err(|error| {
                 let _ = fs::remove_file(short(name));
-                ("set up the socket", error)
+                (SET_UP, error)
             })
         };
         match make() {
             Ok(thread) => Ok(Self { path, stop, thread: Some(thread) }),
+            Err((SET_UP, source)) => Err(SandboxError::agent(&path, source)),
             Err((action, source)) => Err(SandboxError::io(action, &path, source)),
         }
     }

@@ -97,6 +97,12 @@ impl SandboxError {
         Self::Io { action, path: path.to_owned(), source }
     }
 
+    /// A socket of an agent that could not be given to its owner.
+    pub(super) fn agent(path: &Path, source: io::Error) -> Self {
+        let hint = (source.raw_os_error() == Some(UNMAPPED)).then(|| NO_ID.to_owned());
+        Self::Setup { operation: AGENT.to_owned(), operand: path.display().to_string(), source, hint }
+    }
+
     /// An act that failed here or in the step's init, with the way out as far as the facts tell.
     pub(super) fn setup(operation: &str, operand: &str, source: io::Error, facts: &Facts) -> Self {
         let hint = match source.raw_os_error() {
@@ -120,8 +126,22 @@ impl SandboxError {
             Self::Lost { .. } => Fault::Machine,
             Self::Setup { operation, .. } if operation == EXECUTE || operation == ENTER_DIRECTORY => Fault::Input,
             Self::Setup { operation, .. } if operation == UNSHARE || operation == MAP_IDS => Fault::Machine,
-            Self::Setup { operation, source, .. } if operation == FIND_USER || operation == SECRET => {
-                if source.raw_os_error() == Some(UNMAPPED) { Fault::Machine } else { Fault::Input }
+            // What the step wants at a place does not go with what its trees have there.
+            Self::Setup { operation, source, .. }
+                if (operation == MOUNT || operation == MAKE_DIRECTORY || operation == PREPARE)
+                    && matches!(
+                        source.raw_os_error(),
+                        Some(libc::ENOENT | libc::ENOTDIR | libc::EISDIR | libc::EEXIST | libc::ELOOP)
+                    ) =>
+            {
+                Fault::Input
+            }
+            Self::Setup { operation, source, .. } if [FIND_USER, SECRET, AGENT].contains(&operation.as_str()) => {
+                if source.raw_os_error() == Some(UNMAPPED) {
+                    Fault::Machine
+                } else {
+                    Fault::Input
+                }
             }
             Self::Setup { source, .. } | Self::Io { source, .. } => match source.raw_os_error() {
                 Some(
@@ -151,10 +171,19 @@ pub(super) const ENTER_DIRECTORY: &str = "enter the directory";
 pub(super) const MOUNT_PROC: &str = "mount proc at";
 pub(super) const FIND_USER: &str = "become the user";
 pub(super) const SECRET: &str = "show the secret at";
+pub(super) const AGENT: &str = "show the agent at";
+pub(super) const MOUNT: &str = "mount at";
+pub(super) const MAKE_DIRECTORY: &str = "make the working directory";
+/// Fails where a mount of the step's own covers what every step has, such as `/proc`.
+pub(super) const PREPARE: &str = "prepare";
 pub(super) const SET_LIMIT: &str = "set the limit";
 
 /// What the kernel says to an id that a user namespace does not have.
 pub(super) const UNMAPPED: i32 = libc::EINVAL;
+
+/// The way out where an id is not there.
+const NO_ID: &str = "this build does not have its id: give the user that builds subordinate ids \
+     (`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 <user>`) and newuidmap";
 
 /// The way out of an errno at an operation, on a machine with these facts.
 fn hint(operation: &str, errno: i32, facts: &Facts) -> Option<String> {
@@ -194,12 +223,8 @@ fn hint(operation: &str, errno: i32, facts: &Facts) -> Option<String> {
                 .to_owned(),
         );
     }
-    if (operation == FIND_USER || operation == SECRET) && errno == UNMAPPED {
-        return Some(
-            "this build does not have its id: give the user that builds subordinate ids \
-             (`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 <user>`) and newuidmap"
-                .to_owned(),
-        );
+    if [FIND_USER, SECRET, AGENT].contains(&operation) && errno == UNMAPPED {
+        return Some(NO_ID.to_owned());
     }
     if operation == SET_LIMIT && denied {
         return Some("the builder's own hard limit is lower (`ulimit -H -a`): raise that, or ask for less".to_owned());
@@ -258,12 +283,21 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_for_an_id_that_is_not_there_is_for_the_machine_to_mend() {
+        let error = SandboxError::agent(Path::new("agent"), io::Error::from_raw_os_error(UNMAPPED));
+        assert_eq!(error.fault(), Fault::Machine);
+        assert!(error.to_string().contains("--add-subuids"), "{error}");
+    }
+
+    #[test]
     fn whose_fault_it_is_follows_from_what_failed() {
         let error = |operation, errno| {
             SandboxError::setup(operation, "x", io::Error::from_raw_os_error(errno), &machine()).fault()
         };
         assert_eq!(error(EXECUTE, libc::ENOENT), Fault::Input);
         assert_eq!(error(ENTER_DIRECTORY, libc::ENOENT), Fault::Input);
+        assert_eq!(error(MOUNT, libc::ENOTDIR), Fault::Input);
+        assert_eq!(error(MAKE_DIRECTORY, libc::ENOTDIR), Fault::Input);
         assert_eq!(error("open", libc::ENOENT), Fault::Bug);
         assert_eq!(error("open", libc::ENOSPC), Fault::Machine);
         assert_eq!(SandboxError::Threads.fault(), Fault::Bug);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::error::{MAP_IDS, UNSHARE};
+use super::error::{MAP_IDS, PREPARE, UNSHARE};
 use super::message::{Plan, Report, receive, send};
 use super::op::SetupOp;
 use super::program::{Program, become_program};
@@ -92,7 +92,7 @@ fn process_one(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive
 }
 
 fn step(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive: &OwnedFd) -> Result<Report, Failure> {
-    let general = |what: &'static str| move |error: io::Error| Report::failed("prepare", what, &error);
+    let general = |what: &'static str| move |error: io::Error| Report::failed(PREPARE, what, &error);
     sys::die_with_parent().map_err(general("the death signal"))?;
     if is_orphan(alive).map_err(general("the guard"))? {
         sys::exit_now(REPORTED);

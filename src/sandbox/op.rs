@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{ENTER_DIRECTORY, EXECUTE, FIND_USER, MOUNT_PROC, SECRET, SET_LIMIT, UNSHARE};
+use super::error::{
+    ENTER_DIRECTORY, EXECUTE, FIND_USER, MAKE_DIRECTORY, MOUNT, MOUNT_PROC, SECRET, SET_LIMIT, UNSHARE,
+};
 use super::mount::Mount;
 use super::step::{Security, Ulimit};
 
@@ -228,10 +230,10 @@ impl SetupOp {
             Self::Root { mount, .. } => ("mount the root", mount.describe()),
             Self::Mount { destination, mount: Mount::Secret(_), .. } => (SECRET, show(destination)),
             Self::Mount { destination, mount, selector, .. } if selector.as_os_str().is_empty() => {
-                ("mount at", format!("{} ({})", show(destination), mount.describe()))
+                (MOUNT, format!("{} ({})", show(destination), mount.describe()))
             }
             Self::Mount { destination, mount, selector, .. } => {
-                ("mount at", format!("{} (`{}` of {})", show(destination), selector.display(), mount.describe()))
+                (MOUNT, format!("{} (`{}` of {})", show(destination), selector.display(), mount.describe()))
             }
             Self::File { destination, .. } => ("mount a file at", show(destination)),
             Self::Memory { destination, .. } => ("mount a tmpfs at", show(destination)),
@@ -244,7 +246,7 @@ impl SetupOp {
             Self::Mask { path } => ("mask", show(path)),
             Self::Protect { path } => ("make read-only", show(path)),
             Self::User { user } => (FIND_USER, user.clone()),
-            Self::MakeDirectory { path } => ("make the working directory", show(path)),
+            Self::MakeDirectory { path } => (MAKE_DIRECTORY, show(path)),
             Self::SealRoot => ("make read-only", "/".to_owned()),
             Self::Pivot => ("change the root to", "/".to_owned()),
             Self::NewSession => ("start a session", "setsid".to_owned()),

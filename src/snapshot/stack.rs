@@ -5,7 +5,8 @@
 //! a tree and one that it was built on is its own layers; between others it is found by comparing.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -68,8 +69,13 @@ impl Snapshots {
                 .commit_layers(id, &Meta { below, empty: true, marked: true, ..Meta::whole(*id, Origin::Derived) });
         }
         let (lower, upper) = (self.read(lower)?, self.read(upper)?);
-        compare(lower.path(), upper.path(), &active.path())?;
-        active.commit_layers(id, &Meta { marked: true, ..Meta::whole(*id, Origin::Derived) })
+        // A kernel shows the marks of a directory that lies over nothing, so those lie over empty ones.
+        let floor = self.prepare()?;
+        compare(lower.path(), upper.path(), &active.path(), &floor.path())?;
+        let below = Digest::of(format!("floor {id}").as_bytes());
+        let floor = floor.commit_derived(&below)?;
+        let below = vec![floor.id().to_owned()];
+        active.commit_layers(id, &Meta { below, marked: true, ..Meta::whole(*id, Origin::Derived) })
     }
 }
 
@@ -80,8 +86,8 @@ fn stacked(parts: &[Snapshot]) -> Vec<String> {
     all.filter(|layer| seen.insert(layer.as_str())).cloned().collect()
 }
 
-/// Puts into `to` what must be laid over `lower` to get `upper`.
-fn compare(lower: &Path, upper: &Path, to: &Path) -> Result<(), SnapshotError> {
+/// Puts into `to` what must be laid over `lower` to get `upper`, and into `floor` the directories that hold marks.
+fn compare(lower: &Path, upper: &Path, to: &Path, floor: &Path) -> Result<(), SnapshotError> {
     let mut directories = vec![(upper.to_owned(), to.to_owned(), examine(upper)?)];
     let mut copied = Copied::new();
     for entry in WalkDir::new(upper).min_depth(1).sort_by_file_name() {
@@ -91,7 +97,8 @@ fn compare(lower: &Path, upper: &Path, to: &Path) -> Result<(), SnapshotError> {
         let metadata = examine(source)?;
         let old = fs::symlink_metadata(lower.join(relative)).ok();
         let same = old.as_ref().is_some_and(|old| is_same(old, &metadata))
-            && attribute_names(source)? == attribute_names(&lower.join(relative))?;
+            && attribute_names(source)? == attribute_names(&lower.join(relative))?
+            && (!is_coarse(&metadata) || equal(source, &lower.join(relative))?);
         if same {
             continue;
         }
@@ -113,6 +120,8 @@ fn compare(lower: &Path, upper: &Path, to: &Path) -> Result<(), SnapshotError> {
         if now.is_none() {
             above(upper, &relative, to, &mut directories)?;
             let target = to.join(&relative);
+            let under = floor.join(relative.parent().unwrap_or(Path::new("")));
+            fs::create_dir_all(&under).map_err(SnapshotError::io("create", &under))?;
             rustix::fs::mknodat(CWD, &target, FileType::CharacterDevice, Mode::from_raw_mode(0o600), 0)
                 .map_err(|errno| SnapshotError::io("mark as deleted", &target)(errno.into()))?;
         }
@@ -144,9 +153,33 @@ fn examine(path: &Path) -> Result<Metadata, SnapshotError> {
     fs::symlink_metadata(path).map_err(SnapshotError::io("examine", path))
 }
 
-/// Tells whether nothing that a layer keeps differs. Like every differ of layers this trusts sizes and times.
+/// Tells whether nothing that a layer keeps differs. Like every differ of layers this trusts sizes and times; a
+/// directory's own time is no change (continuity `fs/diff.go`).
 fn is_same(old: &Metadata, new: &Metadata) -> bool {
     let facts = |it: &Metadata| (it.mode(), it.uid(), it.gid(), it.rdev());
     let times = |it: &Metadata| (it.mtime(), it.mtime_nsec());
-    facts(old) == facts(new) && times(old) == times(new) && (new.is_dir() || old.len() == new.len())
+    facts(old) == facts(new) && (new.is_dir() || times(old) == times(new) && old.len() == new.len())
+}
+
+/// Tells whether a file's time says little: in whole seconds, as archives and file operations have it.
+fn is_coarse(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.mtime_nsec() == 0
+}
+
+/// Tells whether two files hold the same bytes.
+fn equal(one: &Path, other: &Path) -> Result<bool, SnapshotError> {
+    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(SnapshotError::io("open", path));
+    let (mut left, mut right) = (open(one)?, open(other)?);
+    loop {
+        let (a, b) = (
+            left.fill_buf().map_err(SnapshotError::io("read", one))?,
+            right.fill_buf().map_err(SnapshotError::io("read", other))?,
+        );
+        let length = a.len().min(b.len());
+        if length == 0 || a[..length] != b[..length] {
+            return Ok(a.is_empty() && b.is_empty());
+        }
+        left.consume(length);
+        right.consume(length);
+    }
 }
