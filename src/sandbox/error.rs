@@ -128,7 +128,7 @@ impl SandboxError {
             Self::Setup { operation, .. } if operation == UNSHARE || operation == MAP_IDS => Fault::Machine,
             // What the step wants at a place does not go with what its trees have there.
             Self::Setup { operation, source, .. }
-                if (operation == MOUNT || operation == MAKE_DIRECTORY || operation == PREPARE)
+                if [MOUNT, MOUNT_FILE, MAKE_DIRECTORY, PREPARE].contains(&operation.as_str())
                     && matches!(
                         source.raw_os_error(),
                         Some(libc::ENOENT | libc::ENOTDIR | libc::EISDIR | libc::EEXIST | libc::ELOOP)
@@ -173,6 +173,7 @@ pub(super) const FIND_USER: &str = "become the user";
 pub(super) const SECRET: &str = "show the secret at";
 pub(super) const AGENT: &str = "show the agent at";
 pub(super) const MOUNT: &str = "mount at";
+pub(super) const MOUNT_FILE: &str = "mount a file at";
 pub(super) const MAKE_DIRECTORY: &str = "make the working directory";
 /// Fails where a mount of the step's own covers what every step has, such as `/proc`.
 pub(super) const PREPARE: &str = "prepare";
@@ -297,6 +298,7 @@ mod tests {
         assert_eq!(error(EXECUTE, libc::ENOENT), Fault::Input);
         assert_eq!(error(ENTER_DIRECTORY, libc::ENOENT), Fault::Input);
         assert_eq!(error(MOUNT, libc::ENOTDIR), Fault::Input);
+        assert_eq!(error(MOUNT_FILE, libc::EISDIR), Fault::Input);
         assert_eq!(error(MAKE_DIRECTORY, libc::ENOTDIR), Fault::Input);
         assert_eq!(error("open", libc::ENOENT), Fault::Bug);
         assert_eq!(error("open", libc::ENOSPC), Fault::Machine);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::{
-    ENTER_DIRECTORY, EXECUTE, FIND_USER, MAKE_DIRECTORY, MOUNT, MOUNT_PROC, SECRET, SET_LIMIT, UNSHARE,
+    ENTER_DIRECTORY, EXECUTE, FIND_USER, MAKE_DIRECTORY, MOUNT, MOUNT_FILE, MOUNT_PROC, SECRET, SET_LIMIT, UNSHARE,
 };
 use super::mount::Mount;
 use super::step::{Security, Ulimit};
@@ -235,7 +235,7 @@ impl SetupOp {
             Self::Mount { destination, mount, selector, .. } => {
                 (MOUNT, format!("{} (`{}` of {})", show(destination), selector.display(), mount.describe()))
             }
-            Self::File { destination, .. } => ("mount a file at", show(destination)),
+            Self::File { destination, .. } => (MOUNT_FILE, show(destination)),
             Self::Memory { destination, .. } => ("mount a tmpfs at", show(destination)),
             Self::Device { path } => ("show the device", show(path)),
             Self::Link { path, .. } => ("make the link", show(path)),
