@@ -96,7 +96,8 @@ impl Work<'_> {
             let selector = if selects { PathBuf::from(&mount.selector) } else { PathBuf::new() };
             let shown = StepMount { selector, readonly: mount.readonly, ..StepMount::new(destination, tree) };
             if shown.destination == Path::new("/") {
-                made.root = Some(shown);
+                // As BuildKit: what nobody will see cannot be written.
+                made.root = Some(StepMount { readonly: shown.readonly || mount.output < 0, ..shown });
             } else {
                 made.others.push(shown);
             }
