@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -27,7 +27,6 @@ impl Request {
 pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
-    most: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     listening: Option<JoinHandle<()>>,
 }
@@ -37,28 +36,25 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("an address");
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (most, now, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::default());
+        let stop = Arc::default();
         let answer = Arc::new(answer);
         let listening = {
-            let (requests, most, stop) = (Arc::clone(&requests), Arc::clone(&most), Arc::clone(&stop));
+            let (requests, stop) = (Arc::clone(&requests), Arc::clone(&stop));
             thread::spawn(move || {
                 let stopped: &AtomicBool = &stop;
                 for stream in listener.incoming().map_while(Result::ok) {
                     if stopped.load(Ordering::SeqCst) {
                         break;
                     }
-                    let (requests, most, now) = (Arc::clone(&requests), Arc::clone(&most), Arc::clone(&now));
-                    let answer = Arc::clone(&answer);
+                    let (requests, answer) = (Arc::clone(&requests), Arc::clone(&answer));
                     thread::spawn(move || {
                         let Some(request) = read(&stream, &requests) else { return };
-                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         answer(&request, &mut { stream });
-                        now.fetch_sub(1, Ordering::SeqCst);
                     });
                 }
             })
         };
-        Self { address, requests, most, stop, listening: Some(listening) }
+        Self { address, requests, stop, listening: Some(listening) }
     }
 
     /// Serves `body` under every path, with ranges.
@@ -72,11 +68,6 @@ impl Server {
 
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no panic").clone()
-    }
-
-    /// Returns the most requests that were answered at the same time.
-    pub(crate) fn most(&self) -> usize {
-        self.most.load(Ordering::SeqCst)
     }
 }
 
