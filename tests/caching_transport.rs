@@ -71,7 +71,7 @@ fn listing(tree: &Path) -> Vec<String> {
 fn layered(last: &str) -> Graph {
     let scripts = [
         "mkdir -p /d/e /n; echo 1 > /d/e/x; echo 1 > /d/y; echo 1 > /d/z; echo 1 > /k; touch -d 2001-02-03T04:05:06.789 /k",
-        "cd /d; cp /bin/chmod /n/b; chmod 4751 /n/b; chown 3:4 /n/b || true; /bin/rm -rf e y z; mkdir e; echo 2 > e/new",
+        "cd /d; cp /bin/chmod /n/b; chmod 4755 /n/b; chown 3:4 /n/b || true; /bin/rm -rf e y z; mkdir e; echo 2 > e/new",
         last,
     ];
     let mut builder = GraphBuilder::new();
