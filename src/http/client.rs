@@ -129,12 +129,14 @@ pub fn is_not_tls(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
-/// Finds the word of rustls, which is inside of an I/O error.
+/// Finds the word of rustls, which is inside of I/O errors, of which one may hold another.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+        error.downcast_ref().or_else(|| within(error.downcast_ref::<std::io::Error>()?.get_ref()?))
+    }
     let mut cause = error.source();
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(tls) = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref())) {
+        if let Some(tls) = within(error) {
             return Some(tls);
         }
         cause = error.source();

@@ -206,7 +206,10 @@ impl RegistryError {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504).then_some(after.unwrap_or_default())
             }
             Self::Request { source, .. } => {
-                let never = source.is_builder() || source.is_redirect() || crate::http::is_certificate(source);
+                let never = source.is_builder()
+                    || source.is_redirect()
+                    || crate::http::is_certificate(source)
+                    || crate::http::is_not_tls(source);
                 (!never).then_some(Duration::ZERO)
             }
             Self::Cut { .. } | Self::Stalled { .. } => Some(Duration::ZERO),

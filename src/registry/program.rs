@@ -1,13 +1,12 @@
 //! Programs that keep credentials: `docker-credential-<name> get`, the registry on standard input, JSON on standard
 //! output (docker-credential-helpers, "Development").
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 
 use super::credentials::Credential;
@@ -15,7 +14,7 @@ use super::error::RegistryError;
 use crate::http::Stop;
 
 /// The most bytes of an answer.
-const MOST: u64 = 1 << 20;
+const MOST: usize = 1 << 20;
 
 /// How long a program may take; some ask their user for a password.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -49,22 +48,17 @@ pub(super) fn ask(name: &str, server: &str, file: &Path, stop: &Stop) -> Result<
     if !name.bytes().all(plain) {
         return Err(failed("is no name of a program".to_owned()));
     }
-    // Not a pipe: what the program leaves running may hold that open. Not a file: it may be a secret.
-    let held = memfd_create("answer", MemfdFlags::CLOEXEC).map(File::from);
-    let mut held = held.map_err(|error| failed(format!("has no place to answer to: {error}")))?;
-    let stdout = held.try_clone().map_err(|error| failed(format!("has no place to answer to: {error}")))?;
-    let spawned = Command::new(&program).arg("get").stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::null()).spawn();
+    let spawned =
+        Command::new(&program).arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = spawned.map_err(|error| failed(format!("cannot be run: {error}")))?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not read it will say so in its own way.
         let _ = stdin.write_all(server.as_bytes());
     }
-    let status = wait(&mut child, &held, stop);
-    let status = status.ok_or_else(|| failed(format!("did not answer within {} s", PATIENCE.as_secs())))?;
     let mut output = Vec::new();
-    let read = held.rewind().and_then(|()| held.take(MOST + 1).read_to_end(&mut output));
-    read.map_err(|error| failed(format!("gave an answer that cannot be read: {error}")))?;
-    if output.len() as u64 > MOST {
+    let status = answer(&mut child, &mut output, stop);
+    let status = status.ok_or_else(|| failed(format!("did not answer within {} s", PATIENCE.as_secs())))?;
+    if output.len() > MOST {
         return Err(failed(format!("answered with more than {MOST} bytes")));
     }
     if !status.success() {
@@ -86,19 +80,37 @@ pub(super) fn ask(name: &str, server: &str, file: &Path, stop: &Stop) -> Result<
     })
 }
 
-/// Waits for the end, or ends it: `None` where it took too long, says too much, or the run is to end.
-fn wait(child: &mut Child, held: &File, stop: &Stop) -> Option<ExitStatus> {
+/// Reads what a program says until it ends; ends it where it takes too long, says too much, or the run is to end. `None`
+/// where it did not end by itself or by that.
+///
+/// Not until the pipe ends: what the program leaves running may hold that open.
+fn answer(child: &mut Child, output: &mut Vec<u8>, stop: &Stop) -> Option<ExitStatus> {
     let begun = Instant::now();
+    let mut stdout = child.stdout.take()?;
+    let mut piece = [0; 4096];
     loop {
-        let bounded = || held.metadata().is_ok_and(|metadata| metadata.len() <= MOST);
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if begun.elapsed() < PATIENCE && !stop.asked() && bounded() => std::thread::sleep(GLANCE),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return None;
-            }
+        let ended = child.try_wait().ok()?;
+        let patient = begun.elapsed() < PATIENCE && !stop.asked();
+        if ended.is_none() && !patient {
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        let pause = if ended.is_some() { Duration::ZERO } else { GLANCE };
+        let pause = Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos().into() };
+        let mut watched = [PollFd::new(&stdout, PollFlags::IN)];
+        let ready = poll(&mut watched, Some(&pause)).is_ok_and(|count| count > 0);
+        let count = if ready { stdout.read(&mut piece).ok()? } else { 0 };
+        output.extend_from_slice(&piece[..count]);
+        if output.len() > MOST {
+            let _ = child.kill();
+            return child.wait().ok();
+        }
+        match ended {
+            Some(status) if count == 0 => return Some(status),
+            // It has closed its end, and goes on doing something.
+            None if ready && count == 0 => std::thread::sleep(GLANCE),
+            _ => {}
         }
     }
 }
