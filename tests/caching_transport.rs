@@ -1,18 +1,14 @@
 //! A cache travels: what one machine built, another does not build again, and what is wrong with a cache never matters.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use dockless::llb::{Graph, GraphBuilder, op, pb};
 use dockless::oci::{Arch, Digest};
 use serde_json::Value;
 
-use crate::support::skip;
+use crate::support::registry::DockerRegistry;
 use crate::support::solve::{Bench, read};
 
 /// Steps that really ran, by the lines that say they started.
@@ -359,54 +355,12 @@ fn cache_mounts_travel() {
     }
 }
 
-/// Debian's registry on a free port of loopback.
-struct Server {
-    child: Child,
-    port: u16,
-    _place: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let place = tempfile::tempdir().expect("a place");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback").port();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
-            place.path().join("data").display()
-        );
-        let file = place.path().join("config.yml");
-        fs::write(&file, config).expect("written");
-        let quiet = || Stdio::null();
-        let started = Command::new("docker-registry").arg("serve").arg(&file).stdout(quiet()).stderr(quiet()).spawn();
-        let Ok(child) = started else {
-            skip("docker-registry", "the program is not on this machine");
-            return None;
-        };
-        let server = Self { child, port, _place: place };
-        for _ in 0..400 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(server);
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the registry does not answer");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_registry_carries_a_cache_and_one_that_is_gone_fails_no_build() {
     let Some(bench) = Bench::new() else { return };
-    let Some(server) = Server::start() else { return };
+    let Some(server) = DockerRegistry::start(&[]) else { return };
     let graph = Bench::graph(&["date +%N > /out/a", "cat /in/a > /out/b"]);
-    let reference = format!("127.0.0.1:{}/team/cache:ci", server.port);
+    let reference = server.reference("team/cache:ci");
     let (to, from) = (
         format!("--cache-to=type=registry,ref={reference},mode=max"),
         format!("--cache-from=type=registry,ref={reference}"),

@@ -1,19 +1,21 @@
 //! A small real HTTP server on loopback that misbehaves on demand.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// One request: its number from 0, target and headers (names in lower case).
+/// One request: its number from 0, method, target, headers (names in lower case) and body, if it says how long that is.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) number: usize,
+    pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
@@ -82,14 +84,20 @@ impl Drop for Server {
 }
 
 fn read(stream: &TcpStream, requests: &Mutex<Vec<Request>>) -> Option<Request> {
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let target = lines.next()?.split(' ').nth(1)?.to_owned();
-    let headers = lines
+    let mut reader = BufReader::new(stream);
+    let mut lines = reader.by_ref().lines().map_while(Result::ok);
+    let first = lines.next()?;
+    let (method, rest) = first.split_once(' ')?;
+    let target = rest.split(' ').next()?.to_owned();
+    let headers: BTreeMap<String, String> = lines
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())))
         .collect();
+    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = Vec::new();
+    let _ = reader.take(length).read_to_end(&mut body);
     let mut requests = requests.lock().expect("no panic");
-    let request = Request { number: requests.len(), target, headers };
+    let request = Request { number: requests.len(), method: method.to_owned(), target, headers, body };
     requests.push(request.clone());
     Some(request)
 }

@@ -33,6 +33,8 @@ mod policies;
 mod recipes;
 mod registries;
 mod registries_hostile;
+mod registries_push;
+mod registries_reach;
 mod rootfs;
 mod rootfs_properties;
 mod snapshots;

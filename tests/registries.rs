@@ -2,19 +2,18 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
 use dockless::http::{Settings, Stop};
 use dockless::oci::{Arch, DiffId, Digest};
 use dockless::progress::{Progress, Silent};
-use dockless::registry::{Credentials, Layout, Platform, Reference, Registry, RegistryError, pull, push, resolve};
+use dockless::registry::{Credentials, Layout, Platform, Registry, RegistryError, pull, push, resolve};
 use dockless::store::{Store, Stored};
 use tempfile::TempDir;
 
+use crate::support::registry::DockerRegistry;
 use crate::support::skip;
 
 const TOLD: (&dyn Progress, Digest) = (&Silent, Digest::from_bytes([0; 32]));
@@ -71,52 +70,6 @@ pub(crate) fn store() -> (TempDir, Store) {
     (place, store)
 }
 
-/// Debian's registry on a free port of loopback; ends with this.
-struct Server {
-    child: Child,
-    port: u16,
-    _place: TempDir,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let place = TempDir::new().expect("a place");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback").port();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:{port}'}}\n",
-            place.path().join("data").display()
-        );
-        let file = place.path().join("config.yml");
-        fs::write(&file, config).expect("written");
-        let started =
-            Command::new("docker-registry").arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let Ok(child) = started else {
-            skip("docker-registry", "the program is not on this machine");
-            return None;
-        };
-        let server = Self { child, port, _place: place };
-        for _ in 0..400 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(server);
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the registry does not answer");
-    }
-
-    fn reference(&self, rest: &str) -> Reference {
-        format!("127.0.0.1:{}/{rest}", self.port).parse().expect("a reference")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn registry() -> Registry {
     Registry::new(Settings::default(), Credentials::default())
 }
@@ -127,7 +80,7 @@ fn amd64() -> Platform {
 
 #[test]
 fn an_image_goes_to_a_registry_and_comes_back_the_same() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = DockerRegistry::start(&[]) else { return };
     let ((_there, from), (_here, to)) = (store(), store());
     let manifest = image(&from, "a");
     let reference = server.reference("some/name:1.0");
@@ -158,7 +111,7 @@ fn an_image_goes_to_a_registry_and_comes_back_the_same() {
 
 #[test]
 fn of_an_index_the_manifest_of_the_platform_is_taken() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = DockerRegistry::start(&[]) else { return };
     let ((_there, from), (_here, to)) = (store(), store());
     let (big, small, arm) = (image(&from, "amd64"), image(&from, "386"), image(&from, "arm"));
     let list = index(&from, &[("arm64", arm), ("386", small), ("amd64", big)]);
@@ -177,7 +130,7 @@ fn of_an_index_the_manifest_of_the_platform_is_taken() {
 
 #[test]
 fn what_another_program_wrote_is_read_and_what_we_push_is_read_by_it() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = DockerRegistry::start(&[]) else { return };
     let ((place, from), (_here, to)) = (store(), store());
     let manifest = image(&from, "b");
     push(&registry(), &server.reference("b:x"), &manifest, &from, TOLD).expect("pushed");

@@ -47,6 +47,19 @@ pub(crate) struct Global {
     /// Directory to look for source files in before fetching; may be repeated
     #[arg(long, global = true, value_name = "DIR", env = "DOCKLESS_SOURCE_DIR", value_delimiter = ':')]
     pub(crate) source_dir: Vec<PathBuf>,
+    /// Credentials of registries: a file like docker's config.json, or its directory [default: `$DOCKER_CONFIG`,
+    /// `$REGISTRY_AUTH_FILE`, or those of podman and docker]
+    #[arg(long, global = true, value_name = "FILE|DIR", env = "DOCKLESS_REGISTRY_CONFIG")]
+    pub(crate) registry_config: Option<PathBuf>,
+    /// Directory with HOST/hosts.toml or HOST/ca.crt, like /etc/containerd/certs.d; may be repeated
+    #[arg(long, global = true, value_name = "DIR", env = "DOCKLESS_REGISTRY_HOSTS", value_delimiter = ':')]
+    pub(crate) registry_hosts: Vec<PathBuf>,
+    /// Mirror that is asked before a registry, e.g. docker.io=https://mirror.example; may be repeated
+    #[arg(long, global = true, value_name = "HOST=URL", env = "DOCKLESS_REGISTRY_MIRROR", value_delimiter = ',', value_parser = mirror)]
+    pub(crate) registry_mirror: Vec<(String, String)>,
+    /// Registry that may lack encryption or a certificate to believe; may be repeated
+    #[arg(long, global = true, value_name = "HOST[:PORT]", env = "DOCKLESS_INSECURE_REGISTRY", value_delimiter = ',')]
+    pub(crate) insecure_registry: Vec<String>,
     /// Never use the network; say what is missing
     #[arg(long, global = true, env = "DOCKLESS_OFFLINE")]
     pub(crate) offline: bool,
@@ -213,6 +226,14 @@ pub(crate) struct Solve {
     pub(crate) output: Option<crate::cli::output::Output>,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
+}
+
+/// Parses `HOST=URL`.
+fn mirror(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((host, url)) if !host.is_empty() && !url.is_empty() => Ok((host.to_owned(), url.to_owned())),
+        _ => Err("write HOST=URL, e.g. docker.io=https://mirror.example".to_owned()),
+    }
 }
 
 /// Parses `NAME=DIR`.

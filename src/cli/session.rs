@@ -11,7 +11,7 @@ use crate::cache::Caches;
 use crate::engine::Embedded;
 use crate::llb::Executor;
 use crate::recipe::Profile;
-use crate::registry::{Credentials, Registry};
+use crate::registry::{Credentials, Hosts, Registry};
 use crate::sandbox::Cancel;
 use crate::snapshot::Snapshots;
 use crate::solver::Jobs;
@@ -109,7 +109,7 @@ impl Session<'_> {
         let asked = cancel.clone();
         let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
         let executor = Executor::embedded();
-        let registry = Registry::new(origins.settings(), credentials()?);
+        let registry = self.registry(&origins)?;
         Ok(Embedded {
             store,
             snapshots,
@@ -121,6 +121,12 @@ impl Session<'_> {
             cancel,
             ignore_cache: self.global.no_cache,
         })
+    }
+
+    /// Returns registries as the user has configured them.
+    pub(super) fn registry(&self, origins: &Origins) -> Result<Registry, Failure> {
+        let credentials = credentials(self.global.registry_config.as_deref())?;
+        Ok(Registry::new(origins.settings(), credentials).with_hosts(hosts(self.global)))
     }
 
     /// Returns the profile.
@@ -148,10 +154,39 @@ impl Session<'_> {
     }
 }
 
-/// Returns what the user has logged in to with docker's or podman's clients; nothing where there is no such file.
-fn credentials() -> Result<Credentials, Failure> {
-    let own = || variable("HOME").map(|home| PathBuf::from(home).join(".docker"));
-    let directory = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(own);
-    let read = directory.map_or(Ok(Credentials::default()), |directory| Credentials::read(&directory));
-    Ok(read.map_err(source::SourceError::from)?)
+/// Returns what the user has logged in to with docker's, podman's or skopeo's clients.
+fn credentials(named: Option<&Path>) -> Result<Credentials, Failure> {
+    let of_directory = |directory: PathBuf| directory.join("config.json");
+    let files = if let Some(named) = named {
+        let file = if named.is_dir() { of_directory(named.to_owned()) } else { named.to_owned() };
+        if !file.is_file() {
+            return Err(Failure::Usage { message: format!("--registry-config: `{}` is no file", file.display()) });
+        }
+        vec![file]
+    } else if let Some(directory) = variable("DOCKER_CONFIG") {
+        vec![of_directory(directory.into())]
+    } else if let Some(file) = variable("REGISTRY_AUTH_FILE") {
+        vec![file.into()]
+    } else {
+        let podman = variable("XDG_RUNTIME_DIR").map(|run| PathBuf::from(run).join("containers/auth.json"));
+        let home = variable("HOME").map(PathBuf::from);
+        let others =
+            home.iter().flat_map(|home| [home.join(".docker/config.json"), home.join(".config/containers/auth.json")]);
+        podman.into_iter().chain(others).collect()
+    };
+    Ok(Credentials::read(&files).map_err(source::SourceError::from)?)
+}
+
+/// Returns where registries answer, as the flags and the usual directories say.
+fn hosts(global: &Global) -> Hosts {
+    let config = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config = config.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let own = config.map(|config| config.join("dockless/certs.d"));
+    let others = ["/etc/dockless/certs.d", "/etc/containerd/certs.d", "/etc/docker/certs.d", "/etc/containers/certs.d"];
+    let directories = global.registry_hosts.iter().cloned().chain(own).chain(others.map(PathBuf::from));
+    Hosts {
+        directories: directories.collect(),
+        mirrors: global.registry_mirror.clone(),
+        insecure: global.insecure_registry.clone(),
+    }
 }

@@ -6,11 +6,11 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, NoProxy, Proxy, redirect};
+use reqwest::{Certificate, Client, Identity, NoProxy, Proxy, redirect};
 use tokio::runtime::Runtime;
 
 use super::error::{HttpError, Stopped};
-use super::settings::{Patience, Proxies, Stop, without_credentials};
+use super::settings::{Patience, Proxies, Stop, Trust, without_credentials};
 
 /// How often a transfer looks whether the run is to end.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -19,7 +19,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 const REDIRECTS: usize = 10;
 
 /// Clients by what they are configured with: connections are kept and reused for the life of the process.
-static CLIENTS: Mutex<BTreeMap<(Proxies, Duration), Arc<Http>>> = Mutex::new(BTreeMap::new());
+static CLIENTS: Mutex<BTreeMap<(Proxies, Duration, Trust), Arc<Http>>> = Mutex::new(BTreeMap::new());
 
 /// A client and what runs it.
 #[derive(Debug)]
@@ -32,19 +32,19 @@ impl Http {
     /// Returns the client for these settings, made once.
     ///
     /// # Errors
-    /// `Io`, `Client`, `Proxy`.
-    pub fn shared(proxies: &Proxies, patience: &Patience) -> Result<Arc<Self>, HttpError> {
-        let key = (proxies.clone(), patience.connect);
+    /// `Io`, `Client`, `Proxy`, `Certificate`.
+    pub fn shared(proxies: &Proxies, patience: &Patience, trust: &Trust) -> Result<Arc<Self>, HttpError> {
+        let key = (proxies.clone(), patience.connect, trust.clone());
         let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(http) = clients.get(&key) {
             return Ok(Arc::clone(http));
         }
-        let http = Arc::new(Self::new(proxies, patience)?);
+        let http = Arc::new(Self::new(proxies, patience, trust)?);
         clients.insert(key, Arc::clone(&http));
         Ok(http)
     }
 
-    fn new(proxies: &Proxies, patience: &Patience) -> Result<Self, HttpError> {
+    fn new(proxies: &Proxies, patience: &Patience, trust: &Trust) -> Result<Self, HttpError> {
         // Another part of the program may have installed one; either serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -63,10 +63,11 @@ impl Http {
             for proxy in reqwest_proxies(proxies)? {
                 builder = builder.proxy(proxy);
             }
-            Ok(builder)
+            trusting(builder, trust)
         };
         let client = match builder()?.build() {
             Ok(client) => client,
+            Err(source) if *trust != Trust::default() => return Err(HttpError::Client { source }),
             // A machine without CA certificates cannot speak https; a plain mirror serves it all the same.
             Err(_) => builder()?
                 .tls_backend_preconfigured(
@@ -118,18 +119,41 @@ pub async fn unless_stopped<T>(work: impl Future<Output = T>, stop: &Stop) -> Re
     }
 }
 
-/// Tells whether it was the server's certificate; the word of rustls is inside of an I/O error.
+/// Tells whether it was the server's certificate.
 pub fn is_certificate(error: &reqwest::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// Tells whether the server does not speak TLS at all.
+pub fn is_not_tls(error: &reqwest::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// Finds the word of rustls, which is inside of I/O errors, of which one may hold another.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+        error.downcast_ref().or_else(|| within(error.downcast_ref::<std::io::Error>()?.get_ref()?))
+    }
     let mut cause = error.source();
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
+        if let Some(tls) = within(error) {
+            return Some(tls);
         }
         cause = error.source();
     }
-    false
+    None
+}
+
+/// Adds whom to believe, and who we are.
+fn trusting(mut builder: reqwest::ClientBuilder, trust: &Trust) -> Result<reqwest::ClientBuilder, HttpError> {
+    let failed = |source: reqwest::Error| HttpError::Certificate { source: source.without_url() };
+    for pem in &trust.authorities {
+        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(failed)?);
+    }
+    if let Some(pem) = &trust.identity {
+        builder = builder.identity(Identity::from_pem(pem).map_err(failed)?);
+    }
+    Ok(builder.tls_danger_accept_invalid_certs(trust.anybody))
 }
 
 fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {

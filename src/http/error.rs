@@ -19,6 +19,12 @@ pub enum HttpError {
         /// What it said.
         source: reqwest::Error,
     },
+    /// A certificate or a key is none.
+    #[error("not a certificate, or not a certificate and its key, in PEM")]
+    Certificate {
+        /// What is wrong with it.
+        source: reqwest::Error,
+    },
     /// A proxy's address makes no sense.
     #[error("proxy `{proxy}` is not an address like http://host:port")]
     Proxy {

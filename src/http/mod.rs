@@ -5,7 +5,7 @@
 //! user name or a password in it. A transfer is bounded by whoever reads it: this room never takes a body whole.
 //!
 //! ```text
-//! settings ....... proxies, patience, stop: values
+//! settings ....... proxies, patience, stop, trust: values
 //! client ......... the runtime and the client, made once for equal settings
 //! headers ........ what servers say of time
 //! pace ........... how often progress is told
@@ -19,8 +19,8 @@ mod headers;
 mod pace;
 mod settings;
 
-pub use client::{Http, is_certificate, unless_stopped};
+pub use client::{Http, is_certificate, is_not_tls, unless_stopped};
 pub use error::{HttpError, Stopped};
 pub use headers::{http_date, retry_after};
 pub use pace::Pace;
-pub use settings::{Patience, Proxies, Settings, Stop, shown, without_credentials};
+pub use settings::{Patience, Proxies, Settings, Stop, Trust, shown, without_credentials};

@@ -33,6 +33,24 @@ pub struct Proxies {
     pub except: Option<String>,
 }
 
+/// Whom to believe over TLS, beside the authorities of the system.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Trust {
+    /// Certificates of authorities, PEM, each with one or more.
+    pub authorities: Vec<Vec<u8>>,
+    /// Our own certificate and its key, PEM.
+    pub identity: Option<Vec<u8>>,
+    /// Believe anybody: who allows this, knows why.
+    pub anybody: bool,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trust({} authorities, identity: {}, ", self.authorities.len(), self.identity.is_some())?;
+        write!(f, "anybody: {})", self.anybody)
+    }
+}
+
 /// How long to wait and how often to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Patience {

@@ -47,6 +47,28 @@ pub enum RegistryError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file about registries that does not read as it must.
+    #[error("`{}` does not say how to reach a registry: {reason}", path.display())]
+    Hosts {
+        /// The file, or the flag.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The registry does not let us.
+    #[error("{what}: the registry answered {status}{}; {}", Said(said), Sent { user: sent.as_deref(), places })]
+    Denied {
+        /// What was asked for.
+        what: String,
+        /// HTTP status, 401 or 403.
+        status: StatusCode,
+        /// The registry's own words, the first ones.
+        said: String,
+        /// Whose credentials were shown.
+        sent: Option<String>,
+        /// Files that were looked into.
+        places: String,
+    },
     /// The registry said no.
     #[error("{what}: the registry answered {status}{}{}", Said(said), Attempts(*.attempts))]
     Status {
@@ -184,12 +206,31 @@ impl RegistryError {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504).then_some(after.unwrap_or_default())
             }
             Self::Request { source, .. } => {
-                let never = source.is_builder() || source.is_redirect() || crate::http::is_certificate(source);
+                let never = source.is_builder()
+                    || source.is_redirect()
+                    || crate::http::is_certificate(source)
+                    || crate::http::is_not_tls(source);
                 (!never).then_some(Duration::ZERO)
             }
             Self::Cut { .. } | Self::Stalled { .. } => Some(Duration::ZERO),
             _ => None,
         }
+    }
+
+    /// Tells whether it is this server's fault, so that another may do better.
+    pub(super) fn is_of_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Status { .. }
+                | Self::Denied { .. }
+                | Self::Request { .. }
+                | Self::Cut { .. }
+                | Self::Stalled { .. }
+                | Self::Digest { .. }
+                | Self::Size { .. }
+                | Self::TooLarge { .. }
+                | Self::Token { .. }
+        )
     }
 
     /// Tells whether no connection came about at all.
@@ -220,6 +261,8 @@ impl RegistryError {
             self,
             Self::Reference { .. }
                 | Self::Credentials { .. }
+                | Self::Hosts { .. }
+                | Self::Denied { .. }
                 | Self::Digest { .. }
                 | Self::Size { .. }
                 | Self::TooLarge { .. }
@@ -233,16 +276,24 @@ impl RegistryError {
     /// Returns the way out, where one is known.
     pub fn help(&self) -> Option<String> {
         let help = match self {
-            Self::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. } | Self::Token { .. } => {
-                "log in with `docker login` or `skopeo login --compat-auth-file`, so that docker's config.json has \
-                 credentials for it; the name may also be misspelt: registries deny what is not there"
+            Self::Denied { sent: Some(_), .. } => {
+                "log in anew with `skopeo login`, `podman login` or `docker login`, as a user who may do this; the name \
+                 may also be misspelt: registries deny what is not there"
+            }
+            Self::Denied { sent: None, .. } | Self::Token { .. } => {
+                "log in with `skopeo login`, `podman login` or `docker login`, or name the file that has credentials \
+                 with --registry-config; the name may also be misspelt: registries deny what is not there"
             }
             Self::Status { status: StatusCode::NOT_FOUND, .. } => "look for a misspelt name or tag",
             Self::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
                 "wait, log in (registries allow more to those they know), or name a mirror"
             }
             Self::Request { source, .. } if crate::http::is_certificate(source) => {
-                "install the package ca-certificates, or name your own with SSL_CERT_FILE"
+                "install the package ca-certificates, or put the authority's certificate where it is looked for: \
+                 `~/.config/dockless/certs.d/HOST/ca.crt`, with the port in HOST where there is one"
+            }
+            Self::Request { source, .. } if crate::http::is_not_tls(source) => {
+                "the server does not encrypt: if that is how it should be, allow it with --insecure-registry HOST"
             }
             Self::Request { .. } | Self::Cut { .. } | Self::Stalled { .. } => {
                 "mend the connection (proxies are taken from HTTPS_PROXY) and run the same command again"
@@ -261,6 +312,20 @@ struct Attempts(usize);
 impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 > 1 { write!(f, " ({} attempts)", self.0) } else { Ok(()) }
+    }
+}
+
+struct Sent<'a> {
+    user: Option<&'a str>,
+    places: &'a str,
+}
+
+impl fmt::Display for Sent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.user {
+            Some(user) => write!(f, "the credentials of `{user}` were shown"),
+            None => write!(f, "no credentials were shown: {} has none for it", self.places),
+        }
     }
 }
 

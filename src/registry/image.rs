@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use super::error::RegistryError;
 use super::manifest::{Descriptor, MOST, MOST_CONFIG, Manifest, diff_ids, select};
 use super::platform::Platform;
+use super::referrers::list;
 use super::repository::{Registry, Repository};
 use crate::oci::{DiffId, Digest, DigestError, Reference};
 use crate::progress::Progress;
@@ -98,9 +99,13 @@ fn put(
             put(repository, &child.digest, &child.digest.to_string(), store, told)?;
         }
     } else {
-        each(&children, &|blob| repository.put_blob(&blob.digest, store, told.0))?;
+        let ours: Vec<Descriptor> = children.into_iter().filter(|blob| !blob.is_foreign()).collect();
+        each(&ours, &|blob| repository.put_blob(&blob.digest, store, told.0))?;
     }
-    repository.put_manifest(name, &manifest.descriptor.media_type, &manifest.bytes, told.0)?;
+    let noted = repository.put_manifest(name, &manifest.descriptor.media_type, &manifest.bytes, told.0)?;
+    if let Some(subject) = manifest.subject().filter(|_| !noted) {
+        list(repository, &subject, &manifest, told)?;
+    }
     Ok(manifest.descriptor)
 }
 
@@ -172,6 +177,13 @@ pub(super) fn complete(
     let (config, layers) = manifest.image(what)?;
     if config.size > MOST_CONFIG {
         return Err(RegistryError::TooLarge { what: format!("the config of {what}"), most: MOST_CONFIG });
+    }
+    if let Some(layer) = layers.iter().find(|layer| layer.is_foreign() && store.contains(&layer.digest).is_none()) {
+        let reason = format!(
+            "its layer {} is not for registries to hand out (`{}`): use an image without such layers",
+            layer.digest, layer.media_type
+        );
+        return Err(RegistryError::Manifest { what: what.to_owned(), reason });
     }
     // First, so that something that is no image is found out before its layers have come.
     get(&config)?;

@@ -36,6 +36,13 @@ pub struct Descriptor {
     pub size: u64,
 }
 
+impl Descriptor {
+    /// Tells whether the blob is a layer that only its publisher hands out (`image-spec layer.md#non-distributable-layers`).
+    pub(super) fn is_foreign(&self) -> bool {
+        self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
+    }
+}
+
 /// A manifest or an index as it came, verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -141,6 +148,15 @@ impl Manifest {
                 Err(RegistryError::Manifest { what: what.to_owned(), reason: "an index, not a manifest".to_owned() })
             }
         }
+    }
+
+    /// Returns the manifest that this one refers to (`image-spec manifest.md#image-manifest-property-descriptions`).
+    pub(super) fn subject(&self) -> Option<Digest> {
+        #[derive(Deserialize)]
+        struct Referring {
+            subject: Option<Entry>,
+        }
+        serde_json::from_slice::<Referring>(&self.bytes).ok()?.subject.map(|subject| subject.digest)
     }
 
     /// Returns everything that the document names, be it manifests or config and layers.

@@ -10,11 +10,14 @@
 //! ```text
 //! platform ....... which manifest of an index
 //! manifest ....... manifests and indexes, read strictly
-//! credentials .... docker's config.json, given as bytes
+//! hosts .......... mirrors, certificates, exceptions
+//! credentials .... docker's config.json and its like; program: those that keep them elsewhere
 //! authorize ...... challenges, tokens (distribution-spec auth)
 //! request ........ one request: its answer judged, attempts with growing pauses
-//! repository ..... manifests and blobs: get, has, put
+//! endpoint ....... one address of a repository; blob: blobs from and to it
+//! repository ..... manifests and blobs, from whichever address has them
 //! image .......... resolve, pull, push
+//! referrers ...... what refers to a manifest
 //! layout ......... the same from a directory
 //! ```
 //!
@@ -25,20 +28,27 @@
 //! so that nothing can be retried as the server wants it; and it brings a second HTTP client with proxies of its own.
 
 mod authorize;
+mod blob;
 mod credentials;
+mod endpoint;
 mod error;
+mod hosts;
 mod image;
 mod layout;
 mod manifest;
 mod platform;
+mod program;
+mod referrers;
 mod repository;
 mod request;
 
 pub use crate::oci::Reference;
 pub use credentials::Credentials;
 pub use error::RegistryError;
+pub use hosts::Hosts;
 pub use image::{Image, PARALLEL, pull, push, resolve};
 pub use layout::Layout;
 pub use manifest::{Descriptor, Manifest};
 pub use platform::Platform;
-pub use repository::{Registry, Repository};
+pub use referrers::{Referrer, referrers};
+pub use repository::{ORIGINS, Registry, Repository};

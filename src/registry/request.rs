@@ -8,7 +8,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::Response;
 
 use super::error::RegistryError;
-use crate::http::{Http, Settings, Stopped, retry_after, unless_stopped};
+use crate::http::{Http, Settings, Stopped, Trust, retry_after, unless_stopped};
 use crate::progress::{Event, Progress};
 
 /// Attempts at a registry that does not even answer, whatever `Patience` says.
@@ -25,8 +25,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(settings: &Settings) -> Result<Self, RegistryError> {
-        Ok(Self { http: Http::shared(&settings.proxies, &settings.patience)?, settings: settings.clone() })
+    pub(super) fn new(settings: &Settings, trust: &Trust) -> Result<Self, RegistryError> {
+        Ok(Self { http: Http::shared(&settings.proxies, &settings.patience, trust)?, settings: settings.clone() })
     }
 
     /// Runs `attempt` until it succeeds or there is no hope; retries are told.

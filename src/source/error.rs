@@ -194,7 +194,8 @@ impl From<HttpError> for SourceError {
     fn from(error: HttpError) -> Self {
         match error {
             HttpError::Io { action, source } => Self::Io { action, path: "http".into(), source },
-            HttpError::Client { source } => Self::Client { source },
+            // Sources are fetched with the authorities of the system alone.
+            HttpError::Client { source } | HttpError::Certificate { source } => Self::Client { source },
             HttpError::Proxy { proxy, source } => Self::Proxy { proxy, source },
         }
     }
