@@ -12,7 +12,7 @@ use crate::engine::Embedded;
 use crate::llb::Executor;
 use crate::recipe::Profile;
 use crate::registry::{Credentials, Registry};
-use crate::sandbox::Cancel;
+use crate::sandbox::{Cancel, Ids};
 use crate::snapshot::Snapshots;
 use crate::solver::Jobs;
 use crate::source::{self, Origins, Proxies, Stop};
@@ -31,6 +31,10 @@ pub(super) struct Inside {
     pub(super) cancel: Cancel,
     /// Files can belong to one user only.
     pub(super) single_id: bool,
+    /// Which ids there are.
+    pub(super) ids: Ids,
+    /// Why there are not more.
+    pub(super) note: Option<String>,
 }
 
 /// Options and defaults, resolved once.
@@ -101,15 +105,14 @@ impl Session<'_> {
     }
 
     /// Returns the engine over the store.
-    pub(super) fn engine(&self, Inside { cancel, single_id }: Inside) -> Result<Embedded, Failure> {
+    pub(super) fn engine(&self, Inside { cancel, single_id, .. }: Inside) -> Result<Embedded, Failure> {
         let store = self.store()?;
         let snapshots = Snapshots::open(&store, single_id)?;
         let jobs =
             Jobs::new(self.jobs()).map_err(crate::solver::SolveError::from).map_err(crate::build::BuildError::from)?;
-        let asked = cancel.clone();
-        let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
+        let origins = Origins { stop: stop(&cancel), ..self.origins()? };
         let executor = Executor::embedded();
-        let registry = Registry::new(origins.settings(), credentials()?);
+        let registry = self.registry(&cancel)?;
         Ok(Embedded {
             store,
             snapshots,
@@ -121,6 +124,12 @@ impl Session<'_> {
             cancel,
             ignore_cache: self.global.no_cache,
         })
+    }
+
+    /// Returns the way to registries.
+    pub(super) fn registry(&self, cancel: &Cancel) -> Result<Registry, Failure> {
+        let origins = Origins { stop: stop(cancel), ..self.origins()? };
+        Ok(Registry::new(origins.settings(), credentials()?))
     }
 
     /// Returns the profile.
@@ -146,6 +155,12 @@ impl Session<'_> {
         };
         View::open(mode, Style::of(variable), self.global.verbose)
     }
+}
+
+/// Returns what ends transfers when the run is interrupted.
+pub(super) fn stop(cancel: &Cancel) -> Stop {
+    let asked = cancel.clone();
+    Stop::new(move || asked.is_cancelled())
 }
 
 /// Returns what the user has logged in to with docker's or podman's clients; nothing where there is no such file.
