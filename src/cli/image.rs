@@ -442,7 +442,7 @@ fn said(tree: &Tree, inside: &Inside) -> Vec<String> {
     let mut said = vec![format!("{} entries, {}", unpacked.entries, bytes(unpacked.bytes))];
     if unpacked.owners_refused > 0 {
         let why = inside.note.as_deref().unwrap_or("one id only");
-        said.push(format!("{} files are yours and not their owners': {why}", unpacked.owners_refused));
+        said.push(format!("{} of them are yours and not their owners': {why}", unpacked.owners_refused));
     }
     if unpacked.attributes_refused > 0 {
         said.push(format!("{} extended attributes were not taken here", unpacked.attributes_refused));

@@ -167,12 +167,12 @@ fn user(who: &Identity, options: &BundleOptions, told: &mut Vec<String>) -> Valu
         told.push(format!("there is no user {}:{} with the ids you have: the program runs as 0:0", who.uid, who.gid));
         return json!({ "uid": 0, "gid": 0 });
     }
-    // Without a range of ids the groups cannot be set at all (user_namespaces(7), /proc/pid/setgroups).
-    let single = options.ids.as_ref().is_some_and(|(_, gids)| gids.is_single());
-    let more: Vec<u32> =
-        who.groups.iter().flatten().copied().filter(|gid| *gid != who.gid && exists(0, *gid)).collect();
     let mut user = json!({ "uid": who.uid, "gid": who.gid });
-    if !single && !more.is_empty() {
+    let more: Vec<u32> = who.groups.iter().flatten().copied().filter(|gid| *gid != who.gid).collect();
+    if options.ids.is_some() && !more.is_empty() {
+        // runc refuses them to everybody but root (opencontainers/runc `libcontainer/init_linux.go setupUser`).
+        told.push(format!("the groups {more:?} are left out: only root may start a program with several"));
+    } else if !more.is_empty() {
         user["additionalGids"] = json!(more);
     }
     user

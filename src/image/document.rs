@@ -186,7 +186,10 @@ fn walk(store: &Store, digest: &Digest, depth: usize, content: &mut Content) -> 
 
 /// Returns the manifests of the store that are attached to one of `subjects` (`image-spec manifest.md`, `subject`), and
 /// to those in turn.
-pub(super) fn attached(store: &Store, subjects: &BTreeSet<Digest>) -> Result<Vec<Digest>, ImageError> {
+///
+/// # Errors
+/// `Io`.
+pub fn attached(store: &Store, subjects: &BTreeSet<Digest>) -> Result<Vec<Digest>, ImageError> {
     let mut by_subject = BTreeMap::<Digest, Vec<Digest>>::new();
     let directory = store.root().join("blobs/sha256");
     for entry in std::fs::read_dir(&directory).map_err(ImageError::io("list", &directory))? {

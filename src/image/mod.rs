@@ -38,7 +38,7 @@ mod transfer;
 mod unpack;
 
 pub use bundle::{BundleOptions, bundle};
-pub use document::{Content, contents};
+pub use document::{Content, attached, contents};
 pub use error::ImageError;
 pub use list::{Details, Listed, details, list};
 pub use load::{Archive, Loaded, Naming, load};
