@@ -23,8 +23,10 @@ fn link(kind: EntryType, name: &str, target: &str) -> (EntryType, String, String
 }
 
 fn tar_of(entries: &Entries) -> Vec<u8> {
-    let borrowed: Vec<(EntryType, &str, &str, &[u8])> =
-        entries.iter().map(|(kind, name, link, bytes)| (*kind, name.as_str(), link.as_str(), bytes.as_slice())).collect();
+    let borrowed: Vec<(EntryType, &str, &str, &[u8])> = entries
+        .iter()
+        .map(|(kind, name, link, bytes)| (*kind, name.as_str(), link.as_str(), bytes.as_slice()))
+        .collect();
     archive(&borrowed)
 }
 
@@ -36,9 +38,9 @@ fn docker(change: impl FnOnce(&mut Entries, &mut String)) -> Vec<u8> {
         Digest::of(&below),
         Digest::of(&above)
     );
-    let mut manifest = r#"[{"Config":"c.json","RepoTags":["evil:1"],"Layers":["a/layer.tar","b/layer.tar"]}]"#.to_owned();
-    let mut entries =
-        vec![file("c.json", config.as_bytes()), file("a/layer.tar", &below), file("b/layer.tar", &above)];
+    let mut manifest =
+        r#"[{"Config":"c.json","RepoTags":["evil:1"],"Layers":["a/layer.tar","b/layer.tar"]}]"#.to_owned();
+    let mut entries = vec![file("c.json", config.as_bytes()), file("a/layer.tar", &below), file("b/layer.tar", &above)];
     change(&mut entries, &mut manifest);
     entries.push(file("manifest.json", manifest.as_bytes()));
     tar_of(&entries)
@@ -98,35 +100,75 @@ fn a_docker_archive_that_lies_is_refused() {
     let cases: Vec<(&str, &str, Change)> = vec![
         ("a layer is missing", "lacks `b/layer.tar`", Box::new(|entries, _| drop(entries.remove(2)))),
         ("the config is missing", "lacks `c.json`", Box::new(|entries, _| drop(entries.remove(0)))),
-        ("layers are swapped", "was promised", Box::new(|_, manifest| {
-            *manifest = manifest.replace(r#""a/layer.tar","b/layer.tar""#, r#""b/layer.tar","a/layer.tar""#);
-        })),
+        (
+            "layers are swapped",
+            "was promised",
+            Box::new(|_, manifest| {
+                *manifest = manifest.replace(r#""a/layer.tar","b/layer.tar""#, r#""b/layer.tar","a/layer.tar""#);
+            }),
+        ),
         ("a layer was changed", "was promised", Box::new(|entries, _| entries[1].3[600] ^= 1)),
-        ("fewer layers", "names 2 layers", Box::new(|_, manifest| *manifest = manifest.replace(r#","b/layer.tar""#, ""))),
-        ("a layer from outside", "leads out of it", Box::new(|_, manifest| {
-            *manifest = manifest.replace("b/layer.tar", "../../../../etc/passwd");
-        })),
-        ("an absolute layer", "leads out of it", Box::new(|_, manifest| {
-            *manifest = manifest.replace("b/layer.tar", "/etc/passwd");
-        })),
-        ("a link to outside", "lacks `b/layer.tar`", Box::new(|entries, _| {
-            entries[2] = link(EntryType::Symlink, "b/layer.tar", "../../../../../../etc/passwd");
-        })),
-        ("an absolute link", "lacks `b/layer.tar`", Box::new(|entries, _| {
-            entries[2] = link(EntryType::Symlink, "b/layer.tar", "/etc/passwd");
-        })),
-        ("a hard link to outside", "lacks `b/layer.tar`", Box::new(|entries, _| {
-            entries[2] = link(EntryType::Link, "b/layer.tar", "/etc/passwd");
-        })),
-        ("a link to itself", "without end", Box::new(|entries, _| {
-            entries[2] = link(EntryType::Symlink, "b/layer.tar", "layer.tar");
-        })),
+        (
+            "fewer layers",
+            "names 2 layers",
+            Box::new(|_, manifest| *manifest = manifest.replace(r#","b/layer.tar""#, "")),
+        ),
+        (
+            "a layer from outside",
+            "leads out of it",
+            Box::new(|_, manifest| {
+                *manifest = manifest.replace("b/layer.tar", "../../../../etc/passwd");
+            }),
+        ),
+        (
+            "an absolute layer",
+            "leads out of it",
+            Box::new(|_, manifest| {
+                *manifest = manifest.replace("b/layer.tar", "/etc/passwd");
+            }),
+        ),
+        (
+            "a link to outside",
+            "lacks `b/layer.tar`",
+            Box::new(|entries, _| {
+                entries[2] = link(EntryType::Symlink, "b/layer.tar", "../../../../../../etc/passwd");
+            }),
+        ),
+        (
+            "an absolute link",
+            "lacks `b/layer.tar`",
+            Box::new(|entries, _| {
+                entries[2] = link(EntryType::Symlink, "b/layer.tar", "/etc/passwd");
+            }),
+        ),
+        (
+            "a hard link to outside",
+            "lacks `b/layer.tar`",
+            Box::new(|entries, _| {
+                entries[2] = link(EntryType::Link, "b/layer.tar", "/etc/passwd");
+            }),
+        ),
+        (
+            "a link to itself",
+            "without end",
+            Box::new(|entries, _| {
+                entries[2] = link(EntryType::Symlink, "b/layer.tar", "layer.tar");
+            }),
+        ),
         ("a device", "lacks `b/layer.tar`", Box::new(|entries, _| entries[2].0 = EntryType::Char)),
-        ("a name that is none", "cannot name an image", Box::new(|_, manifest| {
-            *manifest = manifest.replace("evil:1", "../evil");
-        })),
+        (
+            "a name that is none",
+            "cannot name an image",
+            Box::new(|_, manifest| {
+                *manifest = manifest.replace("evil:1", "../evil");
+            }),
+        ),
         ("a config that is none", "not the config of an image", Box::new(|entries, _| entries[0].3 = b"[]".to_vec())),
-        ("a manifest that is none", "`manifest.json` is not as it must be", Box::new(|_, manifest| *manifest = "{}".to_owned())),
+        (
+            "a manifest that is none",
+            "`manifest.json` is not as it must be",
+            Box::new(|_, manifest| *manifest = "{}".to_owned()),
+        ),
         ("no image", "no image is in it", Box::new(|_, manifest| *manifest = "[]".to_owned())),
         ("a huge config", "has more than", Box::new(|entries, _| entries[0].3 = vec![b' '; 9 << 20])),
     ];
@@ -139,32 +181,57 @@ fn a_docker_archive_that_lies_is_refused() {
 fn an_oci_archive_that_lies_is_refused() {
     type Change = Box<dyn FnOnce(&mut Entries)>;
     let largest = |entries: &mut Entries| {
-        let at = (0..entries.len()).filter(|at| entries[*at].1.starts_with("blobs/")).max_by_key(|at| entries[*at].3.len());
+        let at =
+            (0..entries.len()).filter(|at| entries[*at].1.starts_with("blobs/")).max_by_key(|at| entries[*at].3.len());
         at.expect("a blob")
     };
     let cases: Vec<(&str, &str, Change)> = vec![
         ("no index", "neither an image layout", Box::new(|entries| entries.retain(|entry| entry.1 != "index.json"))),
-        ("a blob is missing", "lacks blob sha256:", Box::new(move |entries| {
-            let at = largest(entries);
-            entries.remove(at);
-        })),
-        ("a blob was changed", "was promised", Box::new(move |entries| {
-            let at = largest(entries);
-            entries[at].3[20] ^= 1;
-        })),
-        ("a manifest of another size", "promised", Box::new(|entries| replace(index_of(entries), r#""size":"#, r#""size":1"#))),
-        ("an index that is a manifest too", "at the same time", Box::new(|entries| {
-            replace(index_of(entries), r#""schemaVersion":2"#, r#""schemaVersion":2,"layers":[]"#);
-        })),
+        (
+            "a blob is missing",
+            "lacks blob sha256:",
+            Box::new(move |entries| {
+                let at = largest(entries);
+                entries.remove(at);
+            }),
+        ),
+        (
+            "a blob was changed",
+            "was promised",
+            Box::new(move |entries| {
+                let at = largest(entries);
+                entries[at].3[20] ^= 1;
+            }),
+        ),
+        (
+            "a manifest of another size",
+            "promised",
+            Box::new(|entries| replace(index_of(entries), r#""size":"#, r#""size":1"#)),
+        ),
+        (
+            "an index that is a manifest too",
+            "at the same time",
+            Box::new(|entries| {
+                replace(index_of(entries), r#""schemaVersion":2"#, r#""schemaVersion":2,"layers":[]"#);
+            }),
+        ),
         ("an index that is none", "not a manifest", Box::new(|entries| *index_of(entries) = b"x".to_vec())),
-        ("an index of nothing", "no image is in it", Box::new(|entries| {
-            *index_of(entries) = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec();
-        })),
+        (
+            "an index of nothing",
+            "no image is in it",
+            Box::new(|entries| {
+                *index_of(entries) = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec();
+            }),
+        ),
         ("a huge index", "has more than", Box::new(|entries| *index_of(entries) = vec![b' '; 5 << 20])),
-        ("an index that is a link to outside", "neither an image layout", Box::new(|entries| {
-            let at = entries.iter().position(|entry| entry.1 == "index.json").expect("an index");
-            entries[at] = link(EntryType::Symlink, "index.json", "../../etc/passwd");
-        })),
+        (
+            "an index that is a link to outside",
+            "neither an image layout",
+            Box::new(|entries| {
+                let at = entries.iter().position(|entry| entry.1 == "index.json").expect("an index");
+                entries[at] = link(EntryType::Symlink, "index.json", "../../etc/passwd");
+            }),
+        ),
     ];
     for (name, wanted, change) in cases {
         refuse(name, &oci(change), wanted);
@@ -198,7 +265,9 @@ fn links_that_docker_writes_for_equal_layers_are_followed() {
     let store = place.store();
     let [below, _] = layers("a");
     let id = Digest::of(&below);
-    let config = format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{id}","{id}","{id}"]}}}}"#);
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{id}","{id}","{id}"]}}}}"#
+    );
     let manifest = r#"[{"Config":"c.json","RepoTags":null,"Layers":["x/layer.tar","y/layer.tar","z/layer.tar"]}]"#;
     let bytes = tar_of(&vec![
         file("manifest.json", manifest.as_bytes()),
@@ -240,7 +309,13 @@ fn a_layout_that_lies_is_refused_too() {
     std::os::unix::fs::symlink("/dev/zero", &largest).expect("linked");
     refused("an endless blob", "is not a file");
     fs::remove_file(&largest).expect("removed");
-    rustix::fs::mknodat(rustix::fs::CWD, &largest, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
-        .expect("a pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &largest,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .expect("a pipe");
     refused("a pipe", "is not a file");
 }

@@ -63,8 +63,9 @@ fn two_runs_load_the_same_archive_at_once() {
     place.done(&["save", "one:1", "-o", "a.tar"]);
     let other = Place::new();
     let path = place.path("a.tar").display().to_string();
-    let runs: Vec<_> =
-        (0..4).map(|at| other.image(&["load", "--tag", &format!("n{at}"), &path]).spawn().expect("it starts")).collect();
+    let runs: Vec<_> = (0..4)
+        .map(|at| other.image(&["load", "--tag", &format!("n{at}"), &path]).spawn().expect("it starts"))
+        .collect();
     for run in runs {
         printed(&run.wait_with_output().expect("it ends"));
     }
@@ -85,9 +86,13 @@ fn a_load_that_is_killed_leaves_nothing() {
     let mut input = run.stdin.take().expect("piped");
     input.write_all(&saved[..saved.len() - 2048]).expect("read");
     // It has all but the end, and something in the making.
-    let making = || fs::read_dir(other.path("store/tmp")).into_iter().flatten().flatten().any(|it| {
-        fs::read_dir(it.path()).into_iter().flatten().count() > 0
-    });
+    let making = || {
+        fs::read_dir(other.path("store/tmp"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|it| fs::read_dir(it.path()).into_iter().flatten().count() > 0)
+    };
     for _ in 0..600 {
         if making() {
             break;

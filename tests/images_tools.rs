@@ -50,7 +50,8 @@ fn what_skopeo_copies_is_loaded_with_the_same_tree() {
         if did(&place, program, &["-kf", "a.tar"]).is_none() {
             continue;
         }
-        let name = ["a.tar.gz", "a.tar.xz", "a.tar.zst", "a.tar.bz2"].into_iter().find(|name| place.path(name).exists());
+        let name =
+            ["a.tar.gz", "a.tar.xz", "a.tar.zst", "a.tar.bz2"].into_iter().find(|name| place.path(name).exists());
         let path = place.path(name.expect("compressed"));
         let other = Place::new();
         let mut load = other.image(&["load", "-q"]);
@@ -100,7 +101,8 @@ fn podman_and_buildah_read_what_we_save_and_we_what_podman_saves() {
     place.done(&["save", "localhost/mine:1", "-o", "a.tar"]);
     place.done(&["save", "--format", "docker-archive", "localhost/mine:1", "-o", "b.tar"]);
     let storage = ["--root", "storage", "--runroot", "run", "--storage-driver", "vfs"];
-    let run = |program: &str, arguments: &[&str]| tool(program, &[&storage[..], arguments].concat(), place.directory.path());
+    let run =
+        |program: &str, arguments: &[&str]| tool(program, &[&storage[..], arguments].concat(), place.directory.path());
     let Some(info) = run("podman", &["info"]) else { return };
     if !info.status.success() {
         return skip("podman", &String::from_utf8_lossy(&info.stderr));
@@ -132,7 +134,9 @@ fn skopeo_reads_what_we_push_and_we_pull_what_skopeo_pushes() {
     let (place, _store, digest) = place();
     let name = format!("{}/a/mine:1", shelf.address);
     assert_eq!(place.done(&["push", "localhost/mine:1", &name]), digest);
-    let Some(shown) = did(&place, "skopeo", &["inspect", "--tls-verify=false", &format!("docker://{name}")]) else { return };
+    let Some(shown) = did(&place, "skopeo", &["inspect", "--tls-verify=false", &format!("docker://{name}")]) else {
+        return;
+    };
     assert!(shown.contains(&digest), "{shown}");
     for (tag, format) in [("oci", "oci"), ("docker", "v2s2")] {
         let to = format!("docker://{}/b/mine:{tag}", shelf.address);
@@ -150,7 +154,8 @@ fn a_bundle_is_what_runc_starts() {
     let (place, store, _) = place();
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find_map(|path| fs::read(path).ok());
     let Some(busybox) = busybox else { return skip("busybox", "the program is not on this machine") };
-    let shell = crate::support::images::program(&store, "bin/busybox", &busybox, "joe", r#"["/bin/busybox","id","-u"]"#);
+    let shell =
+        crate::support::images::program(&store, "bin/busybox", &busybox, "joe", r#"["/bin/busybox","id","-u"]"#);
     named(&store, &shell, "localhost/shell");
     let output = place.image(&["unpack", "--bundle", "localhost/shell", "bundle"]).output().expect("the binary ends");
     if output.status.code() == Some(3) {
@@ -166,7 +171,9 @@ fn a_bundle_is_what_runc_starts() {
     };
     let said = String::from_utf8_lossy(&run.stderr);
     // Machines that are containers themselves may forbid what every runtime does first.
-    if !run.status.success() && ["permission denied", "operation not permitted", "cgroup"].iter().any(|why| said.contains(why)) {
+    if !run.status.success()
+        && ["permission denied", "operation not permitted", "cgroup"].iter().any(|why| said.contains(why))
+    {
         return skip("runc", &said);
     }
     assert!(run.status.success(), "{run:?}");

@@ -145,7 +145,8 @@ pub(crate) fn layers(salt: &str) -> [Vec<u8>; 2] {
         (EntryType::Symlink, "link", "etc/changed", b""),
         (EntryType::Link, "etc/hard", "etc/passwd", b""),
     ]);
-    let above = archive(&[(file, "etc/.wh.gone", "", b""), (file, "etc/changed", "", b"two"), (file, "new", "", b"new")]);
+    let above =
+        archive(&[(file, "etc/.wh.gone", "", b""), (file, "etc/changed", "", b"two"), (file, "new", "", b"new")]);
     [below, above]
 }
 
@@ -255,7 +256,8 @@ impl Drop for Shelf {
 
 /// An image with one program and a user `joe`, who is 7.
 pub(crate) fn program(store: &Store, path: &str, bytes: &[u8], user: &str, command: &str) -> Digest {
-    let mut layer = archive(&[(EntryType::Regular, "etc/passwd", "", b"root:x:0:0::/:/bin/sh\njoe:x:7:8::/:/bin/sh\n")]);
+    let mut layer =
+        archive(&[(EntryType::Regular, "etc/passwd", "", b"root:x:0:0::/:/bin/sh\njoe:x:7:8::/:/bin/sh\n")]);
     layer.truncate(layer.len() - 1024);
     let mut rest = archive(&[(EntryType::Regular, path, "", bytes)]);
     let mut header = Header::from_byte_slice(&rest[..512]).clone();
