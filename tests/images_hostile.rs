@@ -155,7 +155,11 @@ fn a_docker_archive_that_lies_is_refused() {
                 entries[2] = link(EntryType::Symlink, "b/layer.tar", "layer.tar");
             }),
         ),
-        ("a device", "lacks `b/layer.tar`", Box::new(|entries, _| entries[2].0 = EntryType::Char)),
+        (
+            "a device",
+            "lacks `b/layer.tar`",
+            Box::new(|entries, _| entries[2] = link(EntryType::Char, "b/layer.tar", "")),
+        ),
         (
             "a name that is none",
             "cannot name an image",

