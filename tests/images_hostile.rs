@@ -84,17 +84,16 @@ fn refuse(name: &str, bytes: &[u8], wanted: &str) {
     let mut said = error.to_string();
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
     while let Some(error) = cause {
-        said += &format!(": {error}");
+        said = format!("{said}: {error}");
         cause = error.source();
     }
     assert!(said.contains(wanted), "{name}: {said}");
     assert_eq!(place.blobs(), before, "{name} left something");
     assert!(store.tags().expect("tags").is_empty() && store.records("untagged").expect("records").is_empty(), "{name}");
-    // And so is the directory, where it can be one.
-    drop(error);
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_docker_archive_that_lies_is_refused() {
     type Change = Box<dyn FnOnce(&mut Entries, &mut String)>;
     let cases: Vec<(&str, &str, Change)> = vec![

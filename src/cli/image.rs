@@ -384,17 +384,14 @@ fn save(session: &Session<'_>, args: &Save, cancel: &Cancel, view: &View) -> Res
         }
     }
     let platform = args.platform.clone().unwrap_or_else(PlatformArg::host).0;
-    match path {
-        Some(path) => Ok(image::save(&store, &images, format, &platform, Destination::Path(path))?),
-        None => {
-            let mut out = io::BufWriter::with_capacity(256 << 10, io::stdout().lock());
-            let saved = image::save(&store, &images, format, &platform, Destination::Stream(&mut out));
-            match saved {
-                // Whoever reads has what they want.
-                Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                other => Ok(other?),
-            }
-        }
+    if let Some(path) = path {
+        return Ok(image::save(&store, &images, format, &platform, Destination::Path(path))?);
+    }
+    let mut out = io::BufWriter::with_capacity(256 << 10, io::stdout().lock());
+    match image::save(&store, &images, format, &platform, Destination::Stream(&mut out)) {
+        // Whoever reads has what they want.
+        Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Where things that others make find their place: a directory or a file in the making, and a plain tar.
 
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
-use super::artifact::{Artifact, ArtifactKind, Draft, draft_directory, publish_directory};
+use super::artifact::{draft_directory, publish_directory};
 use super::error::ExportError;
 
 /// A directory in the making beside its destination, which must be new or empty; dropped, it leaves nothing.
@@ -40,33 +43,58 @@ impl NewDirectory {
 
 /// A file in the making beside its destination; dropped, it leaves nothing.
 #[derive(Debug)]
-pub struct NewFile(Draft);
+pub struct NewFile {
+    file: NamedTempFile,
+    destination: PathBuf,
+}
 
 impl NewFile {
-    /// Begins an empty one.
+    /// Begins an empty one; directories above it are made.
     ///
     /// # Errors
     /// `Destination`, `Io`.
     pub fn begin(destination: &Path) -> Result<Self, ExportError> {
-        Draft::new(destination).map(Self)
+        let name = destination.file_name().ok_or_else(|| ExportError::Destination { path: destination.to_owned() })?;
+        let above = above(destination);
+        fs::create_dir_all(above).map_err(ExportError::io("create", above))?;
+        let mut prefix = OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        let file = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempfile_in(above)
+            .map_err(ExportError::io("create a file in", above))?;
+        Ok(Self { file, destination: destination.to_owned() })
     }
 
-    /// Gives it its name.
+    /// Gives it its name, in place of what had it.
     ///
     /// # Errors
     /// `Io`.
-    pub fn publish(self, kind: ArtifactKind) -> Result<Artifact, ExportError> {
-        self.0.publish(kind)
+    pub fn publish(self) -> Result<(), ExportError> {
+        let Self { file, destination } = self;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(0o644))
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(ExportError::io("write", file.path()))?;
+        file.persist(&destination).map_err(|error| ExportError::io("publish", &destination)(error.error))?;
+        let above = above(&destination);
+        File::open(above).and_then(|directory| directory.sync_all()).map_err(ExportError::io("sync", above))
     }
+}
+
+/// Returns the directory that something is, or will be, in.
+fn above(destination: &Path) -> &Path {
+    destination.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."))
 }
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.file.as_file_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
 

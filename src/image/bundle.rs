@@ -80,7 +80,7 @@ pub fn bundle(
         })?
     };
     let mut told = Vec::new();
-    let document = runtime_config(&config, identity, options, &mut told);
+    let document = runtime_config(&config, &identity, options, &mut told);
     let path = draft.path().join("config.json");
     let pretty = serde_json::to_string_pretty(&document).expect("JSON is representable");
     fs::write(&path, pretty + "\n").map_err(ImageError::io("write", &path))?;
@@ -98,7 +98,7 @@ fn texts(value: &Value, pointer: &str) -> Vec<String> {
 }
 
 /// Makes `config.json`.
-fn runtime_config(config: &Value, who: Identity, options: &BundleOptions, told: &mut Vec<String>) -> Value {
+fn runtime_config(config: &Value, who: &Identity, options: &BundleOptions, told: &mut Vec<String>) -> Value {
     let mut args = texts(config, "/config/Entrypoint");
     args.extend(texts(config, "/config/Cmd"));
     if args.is_empty() {
@@ -138,7 +138,7 @@ fn runtime_config(config: &Value, who: Identity, options: &BundleOptions, told: 
         "ociVersion": "1.0.2",
         "process": {
             "terminal": options.terminal,
-            "user": user(&who, options, told),
+            "user": user(who, options, told),
             "args": args,
             "env": env,
             "cwd": cwd,
@@ -268,7 +268,7 @@ mod tests {
             },
         });
         let mut told = Vec::new();
-        let made = runtime_config(&config, who(7, 8, &[8, 9]), &BundleOptions::default(), &mut told);
+        let made = runtime_config(&config, &who(7, 8, &[8, 9]), &BundleOptions::default(), &mut told);
         assert_eq!(made["process"]["args"], json!(["/bin/a", "b"]));
         assert_eq!(made["process"]["env"], json!(["PATH=/bin", "X=1", "HOME=/home/x"]));
         assert_eq!(made["process"]["cwd"], "/w");
@@ -285,7 +285,7 @@ mod tests {
         let one = IdMap(vec![IdRange { inside: 0, outside: 1000, count: 1 }]);
         let options = BundleOptions { ids: Some((one.clone(), one)), terminal: false };
         let mut told = Vec::new();
-        let made = runtime_config(&json!({}), who(7, 8, &[8, 9]), &options, &mut told);
+        let made = runtime_config(&json!({}), &who(7, 8, &[8, 9]), &options, &mut told);
         assert_eq!(made["process"]["user"], json!({"uid": 0, "gid": 0}));
         assert_eq!(made["process"]["args"], json!(["sh"]));
         assert_eq!(made["linux"]["uidMappings"], json!([{"containerID": 0, "hostID": 1000, "size": 1}]));

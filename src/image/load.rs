@@ -174,7 +174,7 @@ impl Walk {
     /// names it. Returns its media type.
     fn document(&mut self, pieces: &mut Pieces<'_>, entry: &Entry, depth: usize) -> Result<String, ImageError> {
         let what = format!("manifest {} of {}", entry.digest, pieces.what());
-        self.sized(pieces, entry)?;
+        Self::sized(pieces, entry)?;
         let file = Pieces::blob(&entry.digest);
         let bytes = match pieces.read(&file, MOST)? {
             Some(bytes) => bytes,
@@ -189,7 +189,7 @@ impl Walk {
                 let mut came = 0;
                 for child in entries {
                     // Docker saves an index whole and those of its images that it has.
-                    if self.is_there(pieces, child)? {
+                    if Self::is_there(pieces, child)? {
                         self.document(pieces, child, depth - 1)?;
                         came += 1;
                     } else {
@@ -202,7 +202,7 @@ impl Walk {
             }
             Kind::Image { config, layers } => {
                 for blob in std::iter::once(config).chain(layers) {
-                    self.sized(pieces, blob)?;
+                    Self::sized(pieces, blob)?;
                     self.note(pieces, blob)?;
                 }
                 if is_config(&config.media_type) && config.size > MOST_CONFIG {
@@ -215,12 +215,12 @@ impl Walk {
         Ok(document.media_type)
     }
 
-    fn is_there(&self, pieces: &mut Pieces<'_>, entry: &Entry) -> Result<bool, ImageError> {
+    fn is_there(pieces: &mut Pieces<'_>, entry: &Entry) -> Result<bool, ImageError> {
         Ok(pieces.has(&Pieces::blob(&entry.digest))? || pieces.store().contains(&entry.digest).is_some())
     }
 
     /// Checks that a blob is there and as large as promised.
-    fn sized(&self, pieces: &mut Pieces<'_>, entry: &Entry) -> Result<(), ImageError> {
+    fn sized(pieces: &mut Pieces<'_>, entry: &Entry) -> Result<(), ImageError> {
         let there = pieces.stored(&Pieces::blob(&entry.digest))?.map(|stored| stored.size);
         let Some(size) = there.or_else(|| pieces.store().contains(&entry.digest)) else {
             let missing = format!("blob {}", entry.digest);

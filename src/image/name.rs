@@ -51,9 +51,9 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, ImageError> {
         let wrong = |reason: String| ImageError::Name { text: text.to_owned(), reason };
-        let reference: Reference = text.parse().map_err(|error| match text.to_lowercase() == text {
-            true => wrong(format!("{error}")),
-            false => wrong(format!("{error}; repositories are written in lower case")),
+        let reference: Reference = text.parse().map_err(|error| {
+            let case = if text.to_lowercase() == text { "" } else { "; repositories are written in lower case" };
+            wrong(format!("{error}{case}"))
         })?;
         let Some(digest) = reference.digest() else { return Ok(Self { reference, digest: None }) };
         let digest: Digest = digest.parse().map_err(|error| wrong(format!("{error}")))?;

@@ -154,7 +154,7 @@ impl<'a> Pieces<'a> {
         }
         for _ in 0..HOPS {
             match self.found.get(&at) {
-                Some(Piece::Link(target)) => at = target.clone(),
+                Some(Piece::Link(target)) => at.clone_from(target),
                 Some(_) => return Ok(Some(at)),
                 None => return Ok(None),
             }

@@ -17,7 +17,7 @@ use super::document::{Document, OCI_INDEX, contents};
 use super::error::ImageError;
 use super::name::Name;
 use super::tags::{image, platform_of};
-use crate::export::{ArtifactKind, NewDirectory, NewFile, PlainTar};
+use crate::export::{NewDirectory, NewFile, PlainTar};
 use crate::layer::{Limits, decompress};
 use crate::oci::Digest;
 use crate::registry::{Descriptor, Platform};
@@ -67,11 +67,7 @@ pub fn save(
             let file = BufWriter::with_capacity(256 << 10, NewFile::begin(path)?);
             let file = archive(store, images, format, platform, file)?;
             let file = file.into_inner().map_err(|error| ImageError::io("write", path)(error.into_error()))?;
-            let kind = match format {
-                SaveFormat::DockerArchive => ArtifactKind::DockerArchive,
-                _ => ArtifactKind::OciArchive,
-            };
-            file.publish(kind)?;
+            file.publish()?;
             Ok(())
         }
     }

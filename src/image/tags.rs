@@ -127,7 +127,7 @@ fn near<'a>(text: &str, tags: impl Iterator<Item = &'a str>) -> Vec<String> {
     };
     let mut found: Vec<(usize, String)> = tags
         .map(|tag| {
-            let same = if repository(tag) == repository(&wanted) { 0 } else { 1 };
+            let same = usize::from(repository(tag) != repository(&wanted));
             let apart = distance(&repository(tag), &repository(&wanted));
             (apart * 100 + same * 10 + distance(&short(tag), &wanted).min(9), apart, tag)
         })

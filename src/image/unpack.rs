@@ -94,6 +94,7 @@ pub(super) fn lay(
 }
 
 /// Decompresses a layer into pieces; returns the digest of all of them.
+#[expect(clippy::needless_pass_by_value, reason = "the end of the sender tells the other one that no more comes")]
 fn feed(file: std::fs::File, sender: SyncSender<io::Result<Vec<u8>>>, stop: &Stop) -> io::Result<Digest> {
     let mut hasher = Hasher::default();
     let read = || -> io::Result<()> {

@@ -102,7 +102,7 @@ pub(crate) fn archive(entries: &[(EntryType, &str, &str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (kind, name, link, content) in entries {
         let mut header = Header::new_ustar();
-        let field = &mut header.as_old_mut();
+        let field = header.as_old_mut();
         field.name[..name.len()].copy_from_slice(name.as_bytes());
         field.linkname[..link.len()].copy_from_slice(link.as_bytes());
         header.set_entry_type(*kind);
