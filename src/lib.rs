@@ -9,6 +9,7 @@
 //! 5  engine ......... trait Engine; Embedded
 //!    collect ........ what takes room in a store, and what may go
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
+//!    image .......... images in and out: pull, push, load, save, unpack
 //! 3  source  snapshot  export  file  cache
 //! 2  recipe  rootfs  layer  policy  registry  sandbox
 //! 1  llb  pattern  store  http  progress
@@ -23,6 +24,7 @@ pub mod engine;
 pub mod export;
 pub mod file;
 pub mod http;
+pub mod image;
 pub mod layer;
 pub mod llb;
 pub mod oci;

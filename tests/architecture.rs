@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 9] = [
     &["release"],
     &["build"],
     &["engine", "collect"],
-    &["solver"],
+    &["solver", "image"],
     &["source", "snapshot", "export", "file", "cache"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
     &["llb", "pattern", "store", "http", "progress"],

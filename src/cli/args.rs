@@ -106,6 +106,9 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Solves an LLB definition read from standard input
     Solve(Solve),
+    /// Pulls, pushes, loads, saves, unpacks and lists images
+    #[command(subcommand)]
+    Image(crate::cli::image::ImageCommand),
     /// Says what takes room in the store, and removes what may go
     #[command(subcommand)]
     Cache(crate::cli::cache::CacheCommand),

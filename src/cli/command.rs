@@ -11,6 +11,7 @@ use clap::{CommandFactory as _, Parser as _};
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
 use super::cache::cache;
 use super::failure::Failure;
+use super::image;
 use super::output::Output;
 use super::progress::{Style, View};
 use super::report::Printed;
@@ -62,6 +63,14 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Test(args) => inside(|inside| test(args, &inside.cancel)),
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => inside(|inside| watched(&session, |view| solve(&session, args, inside, view))),
+        Command::Image(command) if command.is_inside() => {
+            inside(|inside| watched(&session, |view| image::inside(&session, command, &inside, view)))
+        }
+        Command::Image(command) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| image::outside(&session, command, &cancel, view))
+        }
         Command::Cache(command) => inside(|inside| watched(&session, |view| cache(&session, command, &inside, view))),
         Command::Lock(args) => watched(&session, |view| lock(&session, args, view)),
         Command::Fetch(args) => watched(&session, |view| fetch(&session, args, view)),
@@ -86,7 +95,7 @@ fn inside(act: impl FnOnce(Inside) -> Result<ExitCode, Failure>) -> Result<ExitC
     let entered = sandbox::enter()?;
     let cancel = Cancel::new()?;
     signals::cancel_on_signals(&cancel)?;
-    act(Inside { cancel, single_id: entered.single_id() })
+    act(Inside { cancel, single_id: entered.single_id(), ids: entered.ids, note: entered.note })
 }
 
 /// Runs `act` under a view and takes the view away before anything else is said.
@@ -319,7 +328,8 @@ pub(super) fn println(line: &str) -> Result<(), Failure> {
     print(format!("{line}\n").as_bytes())
 }
 
-fn print(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes bytes of the result.
+pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
     match report::print(bytes) {
         // Whoever reads `dockless … | head` has what they want.
         Ok(Printed::Written | Printed::Closed) => Ok(()),

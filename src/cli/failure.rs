@@ -6,6 +6,7 @@ use super::report::{Exit, Report, SourcePicture};
 use crate::build::BuildError;
 use crate::collect::CollectError;
 use crate::export::ExportError;
+use crate::image::ImageError;
 use crate::policy::PolicyError;
 use crate::recipe::RecipeError;
 use crate::release::{ProofError, ReleaseError};
@@ -36,6 +37,8 @@ pub(super) enum Failure {
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
     Collect(#[from] CollectError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
     #[error("the store `{}` is in use", root.display())]
     Busy { root: PathBuf },
     #[error("{message}")]
@@ -112,6 +115,7 @@ impl Failure {
             Self::Proof(ProofError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
             }
+            Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Unproven { .. } => (Exit::Failed, None),
             Self::Usage { .. } => (Exit::Input, Some("see --help".to_owned())),
             Self::Busy { .. } => (Exit::Machine, Some("wait for the build, or leave --no-wait out".to_owned())),
@@ -173,6 +177,16 @@ fn source(error: &SourceError) -> (Exit, Option<String>) {
         _ if error.is_input() => (Exit::Input, error.help()),
         _ => (Exit::Failed, error.help()),
     }
+}
+
+fn image(error: &ImageError) -> (Exit, Option<String>) {
+    let exit = match error {
+        _ if error.is_stopped() => Exit::Interrupted,
+        _ if error.is_input() => Exit::Input,
+        ImageError::Registry(_) => Exit::Failed,
+        _ => Exit::Machine,
+    };
+    (exit, error.help())
 }
 
 fn sandbox(error: &SandboxError) -> (Exit, Option<String>) {

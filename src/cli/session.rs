@@ -12,7 +12,7 @@ use crate::engine::Embedded;
 use crate::llb::Executor;
 use crate::recipe::Profile;
 use crate::registry::{Credentials, Hosts, Registry};
-use crate::sandbox::Cancel;
+use crate::sandbox::{Cancel, Ids};
 use crate::snapshot::Snapshots;
 use crate::solver::Jobs;
 use crate::source::{self, Origins, Proxies, Stop};
@@ -31,6 +31,10 @@ pub(super) struct Inside {
     pub(super) cancel: Cancel,
     /// Files can belong to one user only.
     pub(super) single_id: bool,
+    /// Which ids there are.
+    pub(super) ids: Ids,
+    /// Why there are not more.
+    pub(super) note: Option<String>,
 }
 
 /// Options and defaults, resolved once.
@@ -101,15 +105,14 @@ impl Session<'_> {
     }
 
     /// Returns the engine over the store.
-    pub(super) fn engine(&self, Inside { cancel, single_id }: Inside) -> Result<Embedded, Failure> {
+    pub(super) fn engine(&self, Inside { cancel, single_id, .. }: Inside) -> Result<Embedded, Failure> {
         let store = self.store()?;
         let snapshots = Snapshots::open(&store, single_id)?;
         let jobs =
             Jobs::new(self.jobs()).map_err(crate::solver::SolveError::from).map_err(crate::build::BuildError::from)?;
-        let asked = cancel.clone();
-        let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
+        let origins = Origins { stop: stop(&cancel), ..self.origins()? };
         let executor = Executor::embedded();
-        let registry = self.registry(&origins)?;
+        let registry = self.registry(&cancel)?;
         Ok(Embedded {
             store,
             snapshots,
@@ -124,7 +127,8 @@ impl Session<'_> {
     }
 
     /// Returns registries as the user has configured them.
-    pub(super) fn registry(&self, origins: &Origins) -> Result<Registry, Failure> {
+    pub(super) fn registry(&self, cancel: &Cancel) -> Result<Registry, Failure> {
+        let origins = Origins { stop: stop(cancel), ..self.origins()? };
         let credentials = credentials(self.global.registry_config.as_deref())?;
         Ok(Registry::new(origins.settings(), credentials).with_hosts(hosts(self.global)))
     }
@@ -152,6 +156,12 @@ impl Session<'_> {
         };
         View::open(mode, Style::of(variable), self.global.verbose)
     }
+}
+
+/// Returns what ends transfers when the run is interrupted.
+pub(super) fn stop(cancel: &Cancel) -> Stop {
+    let asked = cancel.clone();
+    Stop::new(move || asked.is_cancelled())
 }
 
 /// Returns what the user has logged in to with docker's, podman's or skopeo's clients.

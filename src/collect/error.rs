@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::image::ImageError;
 use crate::snapshot::SnapshotError;
 use crate::store::StoreError;
 
@@ -15,6 +16,9 @@ pub enum CollectError {
     /// A tree could not be read or removed.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// An image could not be followed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A file could not be looked at.
     #[error("failed to {action} `{}`", path.display())]
     Io {

@@ -11,6 +11,7 @@ use walkdir::WalkDir;
 use super::error::CollectError;
 use super::facts::{Facts, Keep, Kind, Place, Tree, Unit};
 use super::usage::Usage;
+use crate::image;
 use crate::oci::Digest;
 use crate::snapshot::{CACHE_MOUNTS, Described, Snapshots};
 use crate::solver::{PACKED, PARTS, RECORDS, Record, SEEN};
@@ -37,7 +38,9 @@ pub fn gather(store: &Store, snapshots: &Snapshots, locked: &BTreeMap<Digest, St
     let keys = gathering.steps()?;
     let tags = gathering.tagged()?;
     gathering.other_trees(&described, &tags);
-    gathering.blobs(&described, &tags, locked)?;
+    let loose = gathering.untagged(&tags)?;
+    gathering.blobs(&described, &tags, &loose, locked)?;
+    gathering.entries(image::UNTAGGED, |unit, _| unit.keep = Keep::Gone)?;
     gathering.entries(CACHE_MOUNTS, |unit, _| {
         unit.kind = Kind::Mount;
         (unit.name, unit.used) = snapshots.describe_cache_mount(&unit.id);
@@ -147,27 +150,53 @@ impl Gathering<'_> {
     fn tagged(&self) -> Result<Tagged, CollectError> {
         let mut tagged = Tagged { names: BTreeMap::new(), images: BTreeMap::new() };
         for (tag, descriptor) in self.store.tags()? {
-            let mut open: Vec<(Digest, String)> =
-                descriptor.digest().to_string().parse().map(|digest| (digest, tag.clone())).into_iter().collect();
-            while let Some((digest, name)) = open.pop() {
-                if tagged.names.insert(digest, name.clone()).is_some() {
-                    continue;
-                }
-                let Some(manifest) = self.manifest(&digest)? else { continue };
-                let list = |key: &str| -> Vec<Digest> {
-                    let items = manifest.get(key).and_then(serde_json::Value::as_array).into_iter().flatten();
-                    items.filter_map(digest_of).collect()
-                };
-                let layers = list("layers");
-                open.extend(list("manifests").into_iter().map(|digest| (digest, tag.clone())));
-                open.extend(
-                    manifest.get("config").and_then(digest_of).map(|digest| (digest, format!("config of {tag}"))),
-                );
-                open.extend(layers.iter().map(|digest| (*digest, format!("layer of {tag}"))));
-                tagged.images.insert(layers, tag.clone());
+            if let Ok(digest) = descriptor.digest().to_string().parse() {
+                self.follow(digest, &tag, &mut tagged)?;
             }
         }
+        if tagged.names.is_empty() {
+            return Ok(tagged);
+        }
+        // What is attached to an image goes with it.
+        for digest in image::attached(self.store, &tagged.names.keys().copied().collect())? {
+            self.follow(digest, "an attachment", &mut tagged)?;
+        }
         Ok(tagged)
+    }
+
+    /// Everything that leads from one manifest or index.
+    fn follow(&self, from: Digest, tag: &str, tagged: &mut Tagged) -> Result<(), CollectError> {
+        let mut open = vec![(from, tag.to_owned())];
+        while let Some((digest, name)) = open.pop() {
+            if tagged.names.insert(digest, name.clone()).is_some() {
+                continue;
+            }
+            let Some(manifest) = self.manifest(&digest)? else { continue };
+            let list = |key: &str| -> Vec<Digest> {
+                let items = manifest.get(key).and_then(serde_json::Value::as_array).into_iter().flatten();
+                items.filter_map(digest_of).collect()
+            };
+            let layers = list("layers");
+            open.extend(list("manifests").into_iter().map(|digest| (digest, tag.to_owned())));
+            open.extend(manifest.get("config").and_then(digest_of).map(|digest| (digest, format!("config of {tag}"))));
+            open.extend(layers.iter().map(|digest| (*digest, format!("layer of {tag}"))));
+            tagged.images.insert(layers, tag.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What images that lost their name lead to: nothing can use it any more, unless something else leads there.
+    fn untagged(&self, tagged: &Tagged) -> Result<BTreeMap<Digest, String>, CollectError> {
+        let mut loose = Tagged { names: BTreeMap::new(), images: BTreeMap::new() };
+        for hex in self.store.records(image::UNTAGGED)? {
+            let Ok(digest) = Digest::from_hex(&hex) else { continue };
+            if tagged.names.contains_key(&digest) || self.store.contains(&digest).is_none() {
+                continue;
+            }
+            let called = self.store.get_record(image::UNTAGGED, &hex)?.unwrap_or_default();
+            self.follow(digest, &String::from_utf8_lossy(&called), &mut loose)?;
+        }
+        Ok(loose.names)
     }
 
     /// Reads a blob as JSON if it may be a manifest or an index.
@@ -212,6 +241,7 @@ impl Gathering<'_> {
         &mut self,
         described: &BTreeMap<String, Described>,
         tagged: &Tagged,
+        loose: &BTreeMap<Digest, String>,
         locked: &BTreeMap<Digest, String>,
     ) -> Result<(), CollectError> {
         let layers: BTreeSet<Digest> =
@@ -227,6 +257,8 @@ impl Gathering<'_> {
                 (unit.name, unit.keep) = (name.clone(), Keep::Lock);
             } else if layers.contains(&digest) {
                 "layer of an image".clone_into(&mut unit.name);
+            } else if let Some(name) = loose.get(&digest) {
+                (unit.name, unit.keep) = (format!("{name}, untagged"), Keep::Gone);
             }
         })
     }
@@ -256,7 +288,8 @@ impl Gathering<'_> {
 
     /// Measures what belongs to no unit.
     fn rest(&mut self) -> Result<(), CollectError> {
-        const TOLD: [&str; 8] = ["snapshots", RECORDS, PARTS, CACHE_MOUNTS, LOGS, DOWNLOADS, CLONES, "blobs"];
+        const TOLD: [&str; 9] =
+            ["snapshots", RECORDS, PARTS, CACHE_MOUNTS, LOGS, DOWNLOADS, CLONES, image::UNTAGGED, "blobs"];
         let root = self.store.root().to_owned();
         for name in names(&root)? {
             if !TOLD.contains(&name.as_str()) && !HINTS.contains(&name.as_str()) {

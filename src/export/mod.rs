@@ -21,6 +21,7 @@ mod artifact;
 mod error;
 mod image;
 mod layout;
+mod saved;
 mod tarball;
 
 pub use archive::{docker_archive, oci_archive, oci_layout};
@@ -28,4 +29,5 @@ pub use artifact::{Artifact, ArtifactKind};
 pub use error::ExportError;
 pub use image::ImageOptions;
 pub use layout::{ImageLayer, LayerBlob};
+pub use saved::{NewDirectory, NewFile, PlainTar};
 pub use tarball::{TarballOptions, directory, tarball};

@@ -73,3 +73,4 @@ pub use op::{Content, SetupOp};
 pub use plan::plan;
 pub use probe::{Probe, Trials, probe};
 pub use step::{Network, Security, Step, Ulimit};
+pub use user::{Identity, find as find_user};

@@ -18,12 +18,15 @@ const LARGEST_ID: u32 = i32::MAX.unsigned_abs();
 
 /// Who the program is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub struct Identity {
+    /// Its user.
+    pub uid: u32,
+    /// Its first group.
+    pub gid: u32,
     /// All groups, the first one too; `None`: whatever process 1 has.
-    pub(super) groups: Option<Vec<u32>>,
-    pub(super) home: String,
+    pub groups: Option<Vec<u32>>,
+    /// The user's home directory.
+    pub home: String,
 }
 
 impl Identity {
@@ -37,7 +40,7 @@ impl Identity {
 ///
 /// # Errors
 /// An error without errno says what is not there.
-pub(super) fn find(root: BorrowedFd<'_>, user: &str) -> io::Result<Identity> {
+pub fn find(root: BorrowedFd<'_>, user: &str) -> io::Result<Identity> {
     let read =
         |path: &str| -> io::Result<String> { Ok(String::from_utf8_lossy(&read(root, Path::new(path))?).into_owned()) };
     resolve(user, &read("/etc/passwd")?, &read("/etc/group")?).map_err(io::Error::other)

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::error::StoreError;
 use super::layout::Inner;
@@ -80,6 +80,65 @@ impl BlobWriter {
             return Err(StoreError::Mismatch { expected: *expected, actual, size: self.size() });
         }
         self.commit()
+    }
+}
+
+/// A blob whose bytes are there and whose name is not: readable, published by `commit`; dropped, it leaves nothing.
+///
+/// It holds no file open, so that any number of them may wait for one another.
+#[derive(Debug)]
+pub struct SealedBlob {
+    path: TempPath,
+    stored: Stored,
+    store: Arc<Inner>,
+}
+
+impl BlobWriter {
+    /// Ends writing without publishing: for whoever publishes many blobs or none.
+    pub fn seal(self) -> SealedBlob {
+        let Self { file, hasher, store } = self;
+        let size = hasher.size();
+        SealedBlob { path: file.into_temp_path(), stored: Stored { digest: hasher.finish(), size }, store }
+    }
+}
+
+impl SealedBlob {
+    /// Returns what it will be.
+    pub fn stored(&self) -> Stored {
+        self.stored
+    }
+
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn open(&self) -> Result<File, StoreError> {
+        File::open(&self.path).map_err(StoreError::io("open", &self.path))
+    }
+
+    /// Publishes it.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn commit(self) -> Result<Stored, StoreError> {
+        let Self { path, stored, store } = self;
+        let target = store.blobs.join(stored.digest.hex());
+        if fs::symlink_metadata(&target).is_ok_and(|there| there.is_file() && there.len() == stored.size) {
+            return Ok(stored);
+        }
+        File::open(&path)
+            .and_then(|file| {
+                file.set_permissions(Permissions::from_mode(0o444))?;
+                file.sync_all()
+            })
+            .map_err(StoreError::io("write", &path))?;
+        path.persist(&target).map_err(|error| StoreError::Io {
+            action: "publish",
+            path: target.clone(),
+            source: error.error,
+        })?;
+        sync_directory(&store.blobs)?;
+        Ok(stored)
     }
 }
 

@@ -28,7 +28,7 @@ mod lock;
 mod record;
 mod run;
 
-pub use blob::{BlobWriter, Stored};
+pub use blob::{BlobWriter, SealedBlob, Stored};
 pub use error::StoreError;
 pub use layout::Store;
 pub use lock::Lock;
