@@ -55,11 +55,11 @@ fn image(arch: Arch, count: usize) -> ImageOptions {
 }
 
 /// The layers of an image that has only this tree.
-fn one(tree: &TempDir) -> [ImageLayer; 1] {
+pub(crate) fn one(tree: &TempDir) -> [ImageLayer; 1] {
     [ImageLayer::Tree { path: tree.path().to_owned(), overlay: false }]
 }
 
-fn names(path: &Path) -> Vec<String> {
+pub(crate) fn names(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(path)
         .expect("directory")
         .map(|entry| entry.expect("entry").file_name().into_string().expect("UTF-8"))
@@ -68,7 +68,7 @@ fn names(path: &Path) -> Vec<String> {
     names
 }
 
-fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("file")).expect("JSON")
 }
 

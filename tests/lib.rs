@@ -9,6 +9,7 @@ mod contents;
 mod corpus;
 mod downloading;
 mod exports;
+mod exports_tools;
 mod fetching;
 mod fetching_origins;
 mod fetching_server;

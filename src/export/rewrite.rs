@@ -156,7 +156,7 @@ mod tests {
         let mut archive = tar::Builder::new(Vec::new());
         let mut records = Vec::new();
         push(&mut records, "mtime", 2_000_000_000);
-        records.extend_from_slice(b"30 SCHILY.xattr.user.a=mtime=9\n");
+        records.extend_from_slice(b"31 SCHILY.xattr.user.a=mtime=9\n");
         for (kind, name, time, content) in [
             (EntryType::Regular, "old", 5, &b"content"[..]),
             (EntryType::XHeader, "pax", 1_900_000_000, &records),
