@@ -22,7 +22,7 @@ fn temporary() -> TempDir {
     TempDir::new().expect("temporary directory")
 }
 
-fn tree() -> TempDir {
+pub(crate) fn tree() -> TempDir {
     let tree = temporary();
     fs::create_dir_all(tree.path().join("opt/python/bin")).expect("directory");
     let program = tree.path().join("opt/python/bin/python3.11");

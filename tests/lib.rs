@@ -9,6 +9,8 @@ mod contents;
 mod corpus;
 mod downloading;
 mod exports;
+mod exports_command;
+mod exports_documents;
 mod exports_tools;
 mod fetching;
 mod fetching_origins;

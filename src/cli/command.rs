@@ -107,7 +107,8 @@ fn requests(names: &[String]) -> Result<Vec<Request>, Failure> {
 fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
     let project = session.project()?;
     let requests = requests(&args.recipes)?;
-    args.outputs.check()?;
+    let epoch = session.epoch(&project);
+    args.outputs.check(Some(epoch))?;
     if !args.outputs.output.is_empty() && args.arch.len() > 1 {
         return Err(Failure::Usage {
             message: "one output cannot take several architectures: build them one by one".to_owned(),
@@ -115,7 +116,6 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     }
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
-    let epoch = session.epoch(&project);
     let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
     for arch in &args.arch {

@@ -27,7 +27,7 @@ pub(super) fn solve(
     inside: Inside,
     view: &View,
 ) -> Result<ExitCode, Failure> {
-    args.outputs.check()?;
+    args.outputs.check(session.global.epoch)?;
     let graph = filtered(definition(Path::new("-"))?, args)?;
     let config = args.image_config.as_deref().map(config).transpose()?;
     let inputs = inputs(session, args, &graph)?;

@@ -43,12 +43,15 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl OutputArgs {
-    /// Finds what cannot be, before anything is built.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    /// Finds what cannot be, before anything is built; `epoch` is the newest time that files may have.
+    pub(crate) fn check(&self, epoch: Option<u64>) -> Result<(), Failure> {
         let refused = |message: &str| Err(Failure::Usage { message: message.to_owned() });
         let streams = self.output.iter().filter(|output| output.kind.is_file() && output.dest.is_none()).count();
         if streams > 1 {
             return refused("only one output can go to standard output: write dest=PATH for the others");
+        }
+        if epoch.is_none() && self.output.iter().any(|output| output.keys.rewrites_timestamps()) {
+            return refused("rewrite-timestamp=true needs a time: set SOURCE_DATE_EPOCH or write --epoch SECONDS");
         }
         if streams > 0 && std::io::stdout().is_terminal() {
             return refused("standard output is a terminal: redirect it, or write dest=PATH");
@@ -101,11 +104,7 @@ impl Output {
         let mut image = image.clone();
         self.keys.apply(&mut image);
         if self.keys.rewrites_timestamps() {
-            let Some(newest) = image.newest() else {
-                let message = "rewrite-timestamp=true needs a time: set SOURCE_DATE_EPOCH or --epoch".to_owned();
-                return Err(Failure::Usage { message });
-            };
-            image.rewrite_timestamps = Some(newest);
+            image.rewrite_timestamps = image.newest();
         }
         let names = image.names.iter().map(|name| Ok(export::reference(name)?.to_string()));
         let mut written = Written { said: None, image: None, names: names.collect::<Result<_, ExportError>>()? };
