@@ -9,6 +9,7 @@ use clap::{CommandFactory as _, Parser as _};
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
 use super::cache::cache;
 use super::failure::Failure;
+use super::output::Surroundings;
 use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
@@ -133,7 +134,7 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
                 stop: engine.origins.stop.clone(),
                 ..image(tree.path(), *arch, epoch)
             };
-            let around = session.surroundings(&engine, view, Digest::of(b"dockless export"));
+            let around = Surroundings::new(&engine, view, Digest::of(b"dockless export"));
             let said = args.outputs.write(tree.path(), &layers, &image, around)?;
             view.suspend(|| said.iter().try_for_each(|line| println(line)))?;
         }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::args;
 use super::command::{definition, println};
 use super::failure::Failure;
+use super::output::Surroundings;
 use super::progress::View;
 use super::session::{Inside, Session};
 use crate::build::BuildError;
@@ -44,7 +45,7 @@ pub(super) fn solve(
     } else {
         let image = image(session, &engine, &graph, config);
         let tree = engine.snapshots.read(&solved.snapshot)?;
-        let around = session.surroundings(&engine, view, graph.output().vertex);
+        let around = Surroundings::new(&engine, view, graph.output().vertex);
         args.outputs.write(tree.path(), &layers(&engine, &solved.snapshot)?, &image, around)?
     };
     view.suspend(|| said.iter().try_for_each(|line| println(line))).map(|()| ExitCode::SUCCESS)

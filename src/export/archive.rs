@@ -16,7 +16,7 @@ use super::packed::{Blob, Content, ImageLayer};
 use crate::layer::Compression;
 
 /// Size of a block of a tar.
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 
 /// Writes an OCI image layout into one tar.
 ///
@@ -137,8 +137,8 @@ impl<W: Write> Archive<W> {
         self.header(name, EntryType::Regular, 0o644, blob.size)?;
         blob.copy(&mut self.out, &options.stop)?;
         self.size += blob.size;
-        let rest = (BLOCK - blob.size % BLOCK) % BLOCK;
-        self.write(&[0; BLOCK as usize][..rest as usize])
+        let used = usize::try_from(blob.size % BLOCK as u64).expect("less than a block");
+        self.write(&[0; BLOCK][..(BLOCK - used) % BLOCK])
     }
 
     fn header(&mut self, name: &str, kind: EntryType, mode: u32, size: u64) -> Result<(), ExportError> {
@@ -156,7 +156,7 @@ impl<W: Write> Archive<W> {
     }
 
     fn end(&mut self) -> Result<(), ExportError> {
-        self.write(&[0; 2 * BLOCK as usize])?;
+        self.write(&[0; 2 * BLOCK])?;
         self.out.flush().map_err(ExportError::io("write", Path::new("the archive")))
     }
 

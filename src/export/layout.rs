@@ -69,8 +69,8 @@ pub(super) fn index(image: &Assembled, options: &ImageOptions) -> Result<Vec<u8>
     let mut manifests: Vec<Descriptor> = Vec::new();
     for name in &options.names {
         let mut named = facts.descriptor.clone();
-        let names = [(REF_NAME, checked_name(name)?), (CONTAINERD_NAME, reference(name)?.to_string())];
-        document::annotate(&mut named, &names.map(|(key, value)| (key.to_owned(), value)).into());
+        let keys = [(REF_NAME, checked_name(name)?), (CONTAINERD_NAME, reference(name)?.to_string())];
+        document::annotate(&mut named, &keys.map(|(key, value)| (key.to_owned(), value)).into());
         manifests.push(named);
     }
     if manifests.is_empty() {

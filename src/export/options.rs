@@ -110,9 +110,10 @@ impl ImageOptions {
 }
 
 /// Whose media types the documents of an image name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MediaTypes {
     /// `image-spec media-types.md`.
+    #[default]
     Oci,
     /// Docker's image manifest version 2, schema 2, which has neither zstd nor annotations nor subjects.
     Docker,
@@ -159,7 +160,9 @@ pub struct Attachment {
 
 /// Says more about an image, given the digest of its manifest; by default nothing.
 #[derive(Clone, Default)]
-pub struct Attach(Option<Arc<dyn Fn(&Digest) -> Vec<Attachment> + Send + Sync>>);
+pub struct Attach(Option<Describe>);
+
+type Describe = Arc<dyn Fn(&Digest) -> Vec<Attachment> + Send + Sync>;
 
 impl Attach {
     /// Makes one that `describe` answers for.

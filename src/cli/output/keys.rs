@@ -9,16 +9,24 @@ use crate::layer::Compression;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Keys {
     pub(super) names: Vec<String>,
-    pub(super) push: bool,
-    pub(super) push_by_digest: bool,
+    pub(super) push: Option<Push>,
     pub(super) tar: Option<bool>,
     method: Option<Method>,
     level: Option<i32>,
     force_compression: bool,
-    docker_types: bool,
+    media_types: MediaTypes,
     rewrite_timestamp: bool,
     annotations: Vec<Annotation>,
     labels: BTreeMap<String, String>,
+}
+
+/// How an image is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Push {
+    /// Under its tags.
+    Tag,
+    /// Without a tag.
+    Digest,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,11 +112,12 @@ impl Keys {
                     self.names.push(name.to_owned());
                 }
             }
-            "push" => self.push = boolean(key, value)?,
-            "push-by-digest" => self.push_by_digest = boolean(key, value)?,
+            "push" => self.push = self.push.or(boolean(key, value)?.then_some(Push::Tag)),
+            "push-by-digest" => self.push = boolean(key, value)?.then_some(Push::Digest).or(self.push),
             "tar" => self.tar = Some(boolean(key, value)?),
             "force-compression" => self.force_compression = boolean(key, value)?,
-            "oci-mediatypes" => self.docker_types = !boolean(key, value)?,
+            "oci-mediatypes" if boolean(key, value)? => self.media_types = MediaTypes::Oci,
+            "oci-mediatypes" => self.media_types = MediaTypes::Docker,
             "rewrite-timestamp" => self.rewrite_timestamp = boolean(key, value)?,
             // BuildKit's old build information is no more; what took its place is provenance.
             "buildinfo" => drop(boolean(key, value)?),
@@ -140,10 +149,10 @@ impl Keys {
             Some(level) if !(1..=most).contains(&level) => {
                 Err(format!("compression-level={level} is not one of {method}: 1 to {most}"))
             }
-            _ if self.docker_types && method == "zstd" => {
+            _ if self.media_types == MediaTypes::Docker && method == "zstd" => {
                 Err("compression=zstd needs oci-mediatypes=true: docker's media types know no zstd".to_owned())
             }
-            _ if self.docker_types && !self.annotations.is_empty() => {
+            _ if self.media_types == MediaTypes::Docker && !self.annotations.is_empty() => {
                 Err("annotations need oci-mediatypes=true: docker's manifests have none".to_owned())
             }
             _ => Ok(()),
@@ -173,7 +182,7 @@ impl Keys {
         }
         image.compression = self.compression().unwrap_or(image.compression);
         image.force_compression |= self.force_compression;
-        image.media_types = if self.docker_types { MediaTypes::Docker } else { MediaTypes::Oci };
+        image.media_types = self.media_types;
         image.labels.extend(self.labels.clone());
         let own = image.platform();
         let all = &mut image.annotations;

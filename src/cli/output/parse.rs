@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::keys::{self, Keys};
+use super::keys::{self, Keys, Push};
 
 /// What a result becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +100,11 @@ impl FromStr for Output {
             }
             _ => {}
         }
-        let dest = place(kind, dest)?;
-        if kind == OutputType::Registry || keys.push_by_digest {
-            keys.push = true;
+        let dest = place(kind, dest.as_deref())?;
+        if kind == OutputType::Registry {
+            keys.push = keys.push.or(Some(Push::Tag));
         }
-        if keys.push && keys.names.is_empty() {
+        if keys.push.is_some() && keys.names.is_empty() {
             return Err("name= is missing: where to push; write type=registry,name=HOST/REPOSITORY:TAG".to_owned());
         }
         Ok(Self { kind, dest, keys })
@@ -112,8 +112,8 @@ impl FromStr for Output {
 }
 
 /// Checks where a result goes.
-fn place(kind: OutputType, dest: Option<String>) -> Result<Option<PathBuf>, String> {
-    match dest.as_deref() {
+fn place(kind: OutputType, dest: Option<&str>) -> Result<Option<PathBuf>, String> {
+    match dest {
         Some("") => Err("dest= names no place; write type=tar,dest=PATH".to_owned()),
         // What is one file may go to standard output.
         None | Some("-") if kind.is_file() => Ok(None),

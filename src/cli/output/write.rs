@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value};
 
+use super::keys::Push;
 use super::parse::{Output, OutputType};
 use crate::build::BuildError;
 use crate::cli::failure::Failure;
+use crate::engine::Embedded;
 use crate::export::{self, ArtifactKind, ExportError, ImageFacts, ImageLayer, ImageOptions, TarballOptions};
 use crate::layer::Compression;
 use crate::oci::Digest;
@@ -40,6 +42,12 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// The vertex whose result it is.
     pub(crate) vertex: Digest,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(crate) fn new(engine: &'a Embedded, progress: &'a dyn Progress, vertex: Digest) -> Self {
+        Self { store: &engine.store, registry: &engine.registry, progress, vertex }
+    }
 }
 
 impl OutputArgs {
@@ -173,12 +181,10 @@ impl Output {
         if self.kind == OutputType::Image {
             export::tag(&image.names, &facts, around.store)?;
         }
-        if self.keys.push {
+        if let Some(how) = self.keys.push {
             for name in &image.names {
-                let mut reference = export::reference(name)?;
-                if self.keys.push_by_digest {
-                    reference = at(&reference, &facts.digest());
-                }
+                let named = export::reference(name)?;
+                let reference = if how == Push::Digest { at(&named, &facts.digest()) } else { named };
                 push(&reference, &facts.digest(), around)?;
                 for attachment in &facts.attachments {
                     let digest = export::digest_of(attachment);
