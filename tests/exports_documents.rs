@@ -44,7 +44,7 @@ fn document(layout: &Path, descriptor: &Value) -> Value {
 fn base(place: &Path, compression: Compression, media_type: &str) -> ImageLayer {
     let tree = tree();
     let old = fs::File::open(tree.path().join("opt/python/bin/python3.11")).expect("file");
-    old.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_577_836_800)).expect("time");
+    old.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_577_836_801)).expect("time");
     let how = PackOptions {
         times: PackTimes::Kept(Some(1_900_000_000)),
         overlay: false,
@@ -242,7 +242,7 @@ fn times_in_a_base_are_rewritten_and_one_without_later_times_stays() {
             times.push((entry.path().expect("a path").into_owned(), entry.header().mtime().expect("a time")));
         }
         assert!(times.iter().all(|(_, time)| *time <= newest), "{times:?}");
-        let kept = |(path, time): &(std::path::PathBuf, u64)| path.ends_with("python3.11") && *time == 1_577_836_800;
+        let kept = |(path, time): &(std::path::PathBuf, u64)| path.ends_with("python3.11") && *time == 1_577_836_801;
         assert!(times.iter().any(kept), "{times:?}");
     }
 }

@@ -15,11 +15,11 @@ use crate::engine::{Embedded, Engine as _};
 use crate::export::{ImageLayer, ImageOptions, LayerBlob};
 use crate::layer::PackTimes;
 use crate::llb::{Executor, Graph, op, pb};
-use crate::oci::{Arch, DiffId};
+use crate::oci::{Arch, DiffId, Digest};
 use crate::policy::{Policies, Policy};
 use crate::rootfs::Rootfs;
-use crate::snapshot::{LayerPlace, Snapshot};
-use crate::solver::{Directory, Inputs};
+use crate::snapshot::LayerPlace;
+use crate::solver::{Directory, Inputs, Solved};
 
 /// Solves the definition on standard input.
 pub(super) fn solve(
@@ -43,10 +43,11 @@ pub(super) fn solve(
             None => solved.content.to_string(),
         }]
     } else {
-        let image = image(session, &engine, &graph, config);
+        let (layers, layers_created_by) = layers(&engine, &solved)?;
+        let image = ImageOptions { layers_created_by, ..image(session, &engine, &graph, config) };
         let tree = engine.snapshots.read(&solved.snapshot)?;
         let around = Surroundings::new(&engine, view, graph.output().vertex);
-        args.outputs.write(tree.path(), &layers(&engine, &solved.snapshot)?, &image, around)?
+        args.outputs.write(tree.path(), &layers, &image, around)?
     };
     view.suspend(|| said.iter().try_for_each(|line| println(line))).map(|()| ExitCode::SUCCESS)
 }
@@ -117,22 +118,29 @@ fn image(
     }
 }
 
-/// The layers that a tree lies in; those that came as blobs stay the same blobs.
-fn layers(engine: &Embedded, snapshot: &Snapshot) -> Result<Vec<ImageLayer>, Failure> {
-    let mut layers = Vec::new();
-    for place in engine.snapshots.layers(snapshot)? {
+/// The layers that a tree lies in and what left them; those that came as blobs stay the same blobs.
+fn layers(engine: &Embedded, solved: &Solved) -> Result<(Vec<ImageLayer>, Vec<Option<String>>), Failure> {
+    let (mut layers, mut created_by) = (Vec::new(), Vec::new());
+    for place in engine.snapshots.layers(&solved.snapshot)? {
         match place {
-            LayerPlace::Directory { path, overlay } => layers.push(ImageLayer::Tree { path, overlay }),
-            LayerPlace::Packed(packed) => layers.extend(packed.into_iter().map(|layer| ImageLayer::Blob {
-                path: engine.store.path(&layer.digest),
-                blob: LayerBlob {
-                    digest: layer.digest,
-                    size: layer.size,
-                    diff_id: DiffId(layer.diff_id),
-                    media_type: layer.media_type,
-                },
-            })),
+            LayerPlace::Directory { id, path, overlay } => {
+                layers.push(ImageLayer::Tree { path, overlay });
+                let id = Digest::from_hex(&id).ok();
+                created_by.push(id.and_then(|id| solved.made_by.get(&id).cloned()));
+            }
+            LayerPlace::Packed(packed) => {
+                created_by.extend(packed.iter().map(|_| None));
+                layers.extend(packed.into_iter().map(|layer| ImageLayer::Blob {
+                    path: engine.store.path(&layer.digest),
+                    blob: LayerBlob {
+                        digest: layer.digest,
+                        size: layer.size,
+                        diff_id: DiffId(layer.diff_id),
+                        media_type: layer.media_type,
+                    },
+                }));
+            }
         }
     }
-    Ok(layers)
+    Ok((layers, created_by))
 }

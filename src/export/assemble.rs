@@ -82,7 +82,7 @@ pub(super) fn assemble(
         blobs.push(blob);
         descriptor
     };
-    let config = config(options, &diff_ids, &[])?;
+    let config = config(options, &diff_ids)?;
     let config_descriptor = put(document::bytes(&config), types.config());
     let annotations = &options.annotations;
     let manifest = document::manifest(types, &config_descriptor, &descriptors, &annotations.manifest);

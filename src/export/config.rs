@@ -7,16 +7,11 @@ use super::error::ExportError;
 use super::options::ImageOptions;
 use crate::oci::DiffId;
 
-/// Returns the config of an image with these layers, lowest first; `created_by` says how each came to be, where its
-/// history is not in a front end's config.
+/// Returns the config of an image with these layers, lowest first.
 ///
 /// # Errors
 /// `Epoch`, `Config`.
-pub(super) fn config(
-    options: &ImageOptions,
-    layers: &[DiffId],
-    created_by: &[Option<String>],
-) -> Result<Map<String, Value>, ExportError> {
+pub(super) fn config(options: &ImageOptions, layers: &[DiffId]) -> Result<Map<String, Value>, ExportError> {
     let mut config = match &options.config {
         Some(config) => config.clone(),
         None => own(options),
@@ -39,7 +34,7 @@ pub(super) fn config(
         None => date(options.epoch)?.to_string(),
     };
     let history = complete(history, layers.len(), &created, newest, |layer| {
-        created_by.get(layer).and_then(Option::as_deref).unwrap_or(&options.created_by).to_owned()
+        options.layers_created_by.get(layer).and_then(Option::as_deref).unwrap_or(&options.created_by).to_owned()
     });
     config.insert("created".to_owned(), created.into());
     config.insert("history".to_owned(), history.into());
@@ -154,7 +149,8 @@ mod tests {
         }));
         options.labels = [("b".to_owned(), "3".to_owned())].into();
         options.times = PackTimes::Kept(Some(1_767_225_600));
-        let config = config(&options, &layers(3), &[None, None, Some("RUN z".to_owned())]).expect("a config");
+        options.layers_created_by = vec![None, None, Some("RUN z".to_owned())];
+        let config = config(&options, &layers(3)).expect("a config");
         let config = Value::Object(config);
         assert_eq!((&config["architecture"], &config["variant"]), (&json!("arm"), &json!("v7")));
         assert_eq!(config["config"]["ExposedPorts"]["80/tcp"], json!({}));
@@ -179,13 +175,13 @@ mod tests {
     #[test]
     fn history_without_a_layer_is_marked_empty_and_nonsense_is_refused() {
         let options = front_end(json!({ "history": [{ "created_by": "x" }, { "created_by": "y" }] }));
-        let config = Value::Object(config(&options, &layers(1), &[]).expect("a config"));
+        let config = Value::Object(config(&options, &layers(1)).expect("a config"));
         assert_eq!(config["history"][0].get("empty_layer"), None);
         assert_eq!(config["history"][1]["empty_layer"], true);
         for wrong in [json!({ "history": 1 }), json!({ "config": 1 }), json!({ "config": { "Labels": [] } })] {
             let mut options = front_end(wrong);
             options.labels = [("b".to_owned(), "3".to_owned())].into();
-            let error = super::config(&options, &[], &[]).expect_err("refused");
+            let error = super::config(&options, &[]).expect_err("refused");
             assert!(matches!(error, ExportError::Config { .. }), "{error}");
         }
     }

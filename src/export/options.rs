@@ -36,6 +36,8 @@ pub struct ImageOptions {
     pub labels: BTreeMap<String, String>,
     /// How the layers came to be, for `docker history`.
     pub created_by: String,
+    /// How each of them came to be, lowest first, where that is known.
+    pub layers_created_by: Vec<Option<String>>,
     /// A config that a front end has made (`image-spec config.md`), instead of the fields above; its layers and history
     /// are completed.
     pub config: Option<serde_json::Map<String, Value>>,
@@ -74,6 +76,7 @@ impl ImageOptions {
             working_directory: String::new(),
             labels: BTreeMap::new(),
             created_by: "dockless".to_owned(),
+            layers_created_by: Vec::new(),
             config: None,
             compression: Compression::Gzip { level: 6 },
             force_compression: false,
