@@ -7,18 +7,19 @@ use std::process::ExitCode;
 use super::args;
 use super::command::{definition, println};
 use super::failure::Failure;
+use super::output::Surroundings;
 use super::progress::View;
 use super::session::{Inside, Session};
 use crate::build::BuildError;
 use crate::engine::{Embedded, Engine as _};
 use crate::export::{ImageLayer, ImageOptions, LayerBlob};
-use crate::layer::{Compression, Owner, PackTimes};
+use crate::layer::PackTimes;
 use crate::llb::{Executor, Graph, op, pb};
-use crate::oci::{Arch, DiffId};
+use crate::oci::{Arch, DiffId, Digest};
 use crate::policy::{Policies, Policy};
 use crate::rootfs::Rootfs;
-use crate::snapshot::{LayerPlace, Snapshot};
-use crate::solver::{Directory, Inputs};
+use crate::snapshot::LayerPlace;
+use crate::solver::{Directory, Inputs, Solved};
 
 /// Solves the definition on standard input.
 pub(super) fn solve(
@@ -27,6 +28,7 @@ pub(super) fn solve(
     inside: Inside,
     view: &View,
 ) -> Result<ExitCode, Failure> {
+    args.outputs.check(session.global.epoch)?;
     let graph = filtered(definition(Path::new("-"))?, args)?;
     let config = args.image_config.as_deref().map(config).transpose()?;
     let inputs = inputs(session, args, &graph)?;
@@ -35,19 +37,19 @@ pub(super) fn solve(
     args.caches.open(&mut engine, view)?;
     let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
     args.caches.write(session, &engine, &[&solved], view);
-    let said = match &args.output {
-        Some(output) => {
-            let image = image(session, &graph, config);
-            let tree = engine.snapshots.read(&solved.snapshot)?;
-            output.write(tree.path(), &layers(&engine, &solved.snapshot)?, &image)?;
-            output.dest.display().to_string()
-        }
-        None => match solved.snapshot.directory() {
+    let said = if args.outputs.output.is_empty() {
+        vec![match solved.snapshot.directory() {
             Some(path) => path.display().to_string(),
             None => solved.content.to_string(),
-        },
+        }]
+    } else {
+        let (layers, layers_created_by) = layers(&engine, &solved)?;
+        let image = ImageOptions { layers_created_by, ..image(session, &engine, &graph, config) };
+        let tree = engine.snapshots.read(&solved.snapshot)?;
+        let around = Surroundings::new(&engine, view, graph.output().vertex);
+        args.outputs.write(tree.path(), &layers, &image, around)?
     };
-    view.suspend(|| println(&said)).map(|()| ExitCode::SUCCESS)
+    view.suspend(|| said.iter().try_for_each(|line| println(line))).map(|()| ExitCode::SUCCESS)
 }
 
 /// Lets the user's policies decide on the sources of a graph.
@@ -98,45 +100,47 @@ fn inputs(session: &Session<'_>, args: &args::Solve, graph: &Graph) -> Result<In
 /// The image as its front end describes it; owners and times are the graph's own.
 fn image(
     session: &Session<'_>,
+    engine: &Embedded,
     graph: &Graph,
     config: Option<serde_json::Map<String, serde_json::Value>>,
 ) -> ImageOptions {
     let platform = graph.vertex(&graph.output().vertex).platform.as_ref();
     let arch = platform.and_then(|platform| Arch::from_oci(&platform.architecture)).unwrap_or(Arch::X86_64);
     ImageOptions {
-        arch,
         epoch: session.global.epoch.unwrap_or(0),
         times: PackTimes::Kept(session.global.epoch),
-        owner: Owner::Keep,
-        name: None,
-        entrypoint: Vec::new(),
-        command: Vec::new(),
         env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
-        working_directory: String::new(),
-        labels: BTreeMap::new(),
         created_by: "dockless".to_owned(),
         config,
-        compression: Compression::Gzip { level: 6 },
         jobs: session.jobs(),
+        stop: engine.origins.stop.clone(),
+        ..ImageOptions::new(arch)
     }
 }
 
-/// The layers that a tree lies in; those that came as blobs stay the same blobs.
-fn layers(engine: &Embedded, snapshot: &Snapshot) -> Result<Vec<ImageLayer>, Failure> {
-    let mut layers = Vec::new();
-    for place in engine.snapshots.layers(snapshot)? {
+/// The layers that a tree lies in and what left them; those that came as blobs stay the same blobs.
+fn layers(engine: &Embedded, solved: &Solved) -> Result<(Vec<ImageLayer>, Vec<Option<String>>), Failure> {
+    let (mut layers, mut created_by) = (Vec::new(), Vec::new());
+    for place in engine.snapshots.layers(&solved.snapshot)? {
         match place {
-            LayerPlace::Directory { path, overlay } => layers.push(ImageLayer::Tree { path, overlay }),
-            LayerPlace::Packed(packed) => layers.extend(packed.into_iter().map(|layer| ImageLayer::Blob {
-                path: engine.store.path(&layer.digest),
-                blob: LayerBlob {
-                    digest: layer.digest,
-                    size: layer.size,
-                    diff_id: DiffId(layer.diff_id),
-                    media_type: layer.media_type,
-                },
-            })),
+            LayerPlace::Directory { id, path, overlay } => {
+                layers.push(ImageLayer::Tree { path, overlay });
+                let id = Digest::from_hex(&id).ok();
+                created_by.push(id.and_then(|id| solved.made_by.get(&id).cloned()));
+            }
+            LayerPlace::Packed(packed) => {
+                created_by.extend(packed.iter().map(|_| None));
+                layers.extend(packed.into_iter().map(|layer| ImageLayer::Blob {
+                    path: engine.store.path(&layer.digest),
+                    blob: LayerBlob {
+                        digest: layer.digest,
+                        size: layer.size,
+                        diff_id: DiffId(layer.diff_id),
+                        media_type: layer.media_type,
+                    },
+                }));
+            }
         }
     }
-    Ok(layers)
+    Ok((layers, created_by))
 }

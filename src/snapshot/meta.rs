@@ -78,6 +78,8 @@ pub enum LayerPlace {
     Packed(Vec<PackedLayer>),
     /// In a directory.
     Directory {
+        /// The snapshot that left it, by its digest's hexadecimal digits.
+        id: String,
         /// The directory.
         path: PathBuf,
         /// It may hold marks of overlayfs.

@@ -241,7 +241,7 @@ impl Snapshots {
             let is_there =
                 !packed.is_empty() && packed.iter().all(|layer| self.store.contains(&layer.digest).is_some());
             let overlay = index > 0 || snapshot.marked;
-            let directory = || LayerPlace::Directory { path: self.directory(id), overlay };
+            let directory = || LayerPlace::Directory { id: id.clone(), path: self.directory(id), overlay };
             places.push(if is_there { LayerPlace::Packed(packed) } else { directory() });
         }
         Ok(places)

@@ -64,6 +64,8 @@ pub struct Solved {
     pub kept: Vec<Kept>,
     /// Snapshots that the result consists of.
     pub ends: Vec<Digest>,
+    /// What left each snapshot, in the words of a front end, for the history of an image.
+    pub made_by: BTreeMap<Digest, String>,
 }
 
 /// A result and all keys by which it is found.
@@ -163,10 +165,10 @@ impl Solver<'_> {
         let content = work.value(output).content;
         work.tell_unneeded();
         work.settle()?;
-        let ends = work.ends(output);
+        let (ends, made_by) = (work.ends(output), work.made_by());
         let mut state = work.lock();
         let kept = std::mem::take(&mut state.kept);
-        Ok(Solved { snapshot, content, ran: state.ran, cached: state.cached, kept, ends })
+        Ok(Solved { snapshot, content, ran: state.ran, cached: state.cached, kept, ends, made_by })
     }
 }
 
@@ -255,6 +257,19 @@ impl Work<'_> {
             }
         }
         ends
+    }
+
+    fn made_by(&self) -> BTreeMap<Digest, String> {
+        let mut made_by = BTreeMap::new();
+        for (digest, outputs) in &self.lock().values {
+            let vertex = self.graph.vertex(digest);
+            if matches!(vertex.op, pb::op::Op::Exec(_) | pb::op::Op::File(_)) {
+                for output in outputs {
+                    made_by.entry(output.id).or_insert_with(|| vertex.label());
+                }
+            }
+        }
+        made_by
     }
 
     /// Counts steps that really ran, and vertices answered from the cache.
