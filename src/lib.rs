@@ -9,12 +9,13 @@
 //! 5  engine ......... trait Engine; Embedded
 //!    collect ........ what takes room in a store, and what may go
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
-//! 3  source  snapshot  export  file  cache
+//! 3  source  snapshot  export  file  cache  attest
 //! 2  recipe  rootfs  layer  policy  registry  sandbox
 //! 1  llb  pattern  store  http  progress
 //! 0  oci  sys
 //! ```
 
+pub mod attest;
 pub mod build;
 pub mod cache;
 pub mod cli;

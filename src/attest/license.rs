@@ -1,0 +1,134 @@
+//! Licences as SPDX expressions (`spdx-spec SPDX-license-expressions.md`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use spdx::{Expression, LicenseItem, ParseMode};
+
+use crate::oci::Digest;
+
+/// What is known of a licence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct License {
+    /// An expression; `None` is `NOASSERTION`.
+    pub expression: Option<String>,
+    /// What the `LicenseRef-…` in the expression stand for.
+    pub texts: BTreeMap<String, String>,
+}
+
+/// Identifiers of the list as it is, including those that were replaced; no nicknames, which would be guesses.
+const MODE: ParseMode = ParseMode { allow_deprecated: true, ..ParseMode::STRICT };
+
+/// Bytes of a declaration that is read as an expression.
+const LONGEST: usize = 1024;
+/// Characters of the name of a `LicenseRef-…` that are taken from its text.
+const NAME: usize = 48;
+
+impl License {
+    /// Reads what somebody declared: an expression, or any text, which is then quoted.
+    pub fn of(declared: &str) -> Self {
+        let text = declared.trim();
+        if matches!(text, "" | "UNKNOWN" | "NOASSERTION" | "NONE") {
+            return Self::default();
+        }
+        if let Some(license) = Self::expression(text) {
+            return license;
+        }
+        let reference = reference(text);
+        Self { expression: Some(reference.clone()), texts: [(reference, text.to_owned())].into() }
+    }
+
+    /// Returns what holds for a whole of which all of `parts` are: unknown as soon as one of them is.
+    pub fn all<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
+        let (mut expressions, mut texts) = (BTreeSet::new(), BTreeMap::new());
+        for part in parts {
+            let Some(expression) = &part.expression else { return Self::default() };
+            expressions.insert(expression.as_str());
+            texts.extend(part.texts.clone());
+        }
+        let alone = expressions.len() == 1;
+        let bracketed = |expression: &str| match expression {
+            compound if compound.contains(' ') && !alone => format!("({compound})"),
+            simple => simple.to_owned(),
+        };
+        let all: Vec<String> = expressions.into_iter().map(bracketed).collect();
+        Self { expression: (!all.is_empty()).then(|| all.join(" AND ")), texts }
+    }
+
+    /// Reads an expression of the list.
+    fn expression(text: &str) -> Option<Self> {
+        if text.len() > LONGEST {
+            return None;
+        }
+        let parsed = Expression::parse_mode(text, MODE).ok()?;
+        let mut texts = BTreeMap::new();
+        for requirement in parsed.requirements() {
+            match &requirement.req.license {
+                LicenseItem::Spdx { .. } => {}
+                LicenseItem::Other(other) if other.doc_ref.is_none() => {
+                    let name = format!("LicenseRef-{}", other.lic_ref);
+                    let text = format!("the package declares {name} and does not say here what it is");
+                    texts.insert(name, text);
+                }
+                // It would point into a document that nobody has.
+                LicenseItem::Other(_) => return None,
+            }
+            if requirement.req.addition.as_ref().is_some_and(|addition| addition.id().is_none()) {
+                return None;
+            }
+        }
+        // Operators are upper-case for every reader but some.
+        let words = text.split_whitespace().map(|word| match word.to_ascii_uppercase().as_str() {
+            operator @ ("AND" | "OR" | "WITH") => operator.to_owned(),
+            _ => word.to_owned(),
+        });
+        Some(Self { expression: Some(words.collect::<Vec<_>>().join(" ")), texts })
+    }
+}
+
+/// Names a text: letters, digits, `.` and `-` of it, and its digest, so that two texts never share a name.
+fn reference(text: &str) -> String {
+    let mut name = String::new();
+    for c in text.chars().take(NAME) {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' => name.push(c),
+            _ if name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+    }
+    format!("LicenseRef-{}-{}", name.trim_matches('-'), Digest::of(text.as_bytes()).short()).replace("--", "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_stay_and_everything_else_is_quoted() {
+        for text in ["MIT", "BSD-3-Clause OR GPL-2.0-only", "GPL-2.0+", "Apache-2.0 WITH LLVM-exception", "blessing"] {
+            assert_eq!(License::of(text), License { expression: Some(text.to_owned()), texts: BTreeMap::new() });
+        }
+        assert_eq!(License::of("MIT and (Zlib or X11)").expression.as_deref(), Some("MIT AND (Zlib OR X11)"));
+        for text in ["", "  ", "UNKNOWN", "NOASSERTION"] {
+            assert_eq!(License::of(text), License::default());
+        }
+        for text in ["BSD", "custom:any", "MIT License", "MIT AND", "((MIT", "DocumentRef-a:LicenseRef-b", "é\n\u{7}"]
+        {
+            let license = License::of(text);
+            let name = license.expression.expect("quoted");
+            assert!(name.starts_with("LicenseRef-") && !name.contains("--"), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)), "{name}");
+            assert_eq!(license.texts, [(name, text.trim().to_owned())].into());
+        }
+        assert_ne!(License::of("My licence").expression, License::of("My-licence").expression);
+        assert_eq!(License::of("LicenseRef-x OR MIT").texts.keys().collect::<Vec<_>>(), ["LicenseRef-x"]);
+    }
+
+    #[test]
+    fn a_whole_has_all_licences_of_its_parts_or_none_is_known() {
+        let [mit, either, none] = ["MIT", "X11 OR Zlib", ""].map(License::of);
+        assert_eq!(License::all([&mit, &either, &mit]).expression.as_deref(), Some("MIT AND (X11 OR Zlib)"));
+        assert_eq!(License::all([&either]).expression.as_deref(), Some("X11 OR Zlib"));
+        assert_eq!(License::all([&mit, &none]), License::default());
+        assert_eq!(License::all([]), License::default());
+    }
+}
