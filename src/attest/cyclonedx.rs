@@ -3,6 +3,8 @@
 //! What a result was made with is in `formulation` and not among its `components`: it is not in the result, and whoever
 //! looks for what is vulnerable there must not be told of it.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::bom::{TOOL, timestamp, uuid};
@@ -86,7 +88,11 @@ fn described(component: &Component) -> Value {
         put("hashes", hashes.clone());
     }
     let source = |origin: &String| {
-        let kind = if origin.ends_with(".deb") { "distribution" } else { "source-distribution" };
+        let kind = if Path::new(origin).extension().is_some_and(|ending| ending == "deb") {
+            "distribution"
+        } else {
+            "source-distribution"
+        };
         let mut reference = json!({ "type": kind, "url": origin });
         if let Some(hashes) = &hashes {
             reference["hashes"] = hashes.clone();

@@ -89,8 +89,8 @@ fn package(
         evidence: Some(path.to_owned()),
         ..Component::new(Kind::Library, name, version)
     };
-    let provided = field("provides").split(',').filter_map(|text| names(text).pop());
-    let provides = provided.chain([name.to_owned()]).collect();
+    let virtual_names = field("provides").split(',').filter_map(|text| names(text).pop());
+    let provides = virtual_names.chain([name.to_owned()]).collect();
     let wants = [field("pre-depends"), field("depends")].join(",").split(',').map(names).collect();
     Ok(Some(Found { component, provides, wants }))
 }

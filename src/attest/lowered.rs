@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::component::is_address;
 use super::{Build, Component, Input, Kind, License, Materials, RECIPE_BUILD, cpe, purl};
-use crate::llb::op;
+use crate::llb::{Graph, op, pb};
 use crate::oci::{Arch, Digest};
 use crate::recipe::{Choice, Lowered, Profile, Recipe, Recipes, Request, Version};
 use crate::rootfs::{Package, Rootfs};
@@ -22,13 +22,25 @@ pub struct Asked<'a> {
     pub profile: Profile,
     /// `SOURCE_DATE_EPOCH`.
     pub epoch: u64,
+    /// Digest of [`scripts`], as [`super::directory`] returns it, where the caller has them.
+    pub scripts: Option<Digest>,
 }
+
+/// Returns the names in `scripts/` that the steps of a graph may read.
+pub fn scripts(graph: &Graph) -> BTreeSet<String> {
+    let patterns = graph.vertices().filter_map(|vertex| match &vertex.op {
+        pb::op::Op::Source(source) if source.identifier == SCRIPTS => source.attrs.get(op::INCLUDE),
+        _ => None,
+    });
+    patterns.flat_map(|list| serde_json::from_str::<Vec<String>>(list).unwrap_or_default()).collect()
+}
+
+const SCRIPTS: &str = "local://scripts";
 
 /// Returns what `lowered` is made of.
 ///
 /// A component is one source, not one recipe: two recipes may work on one source, and what matters to whoever reads the
-/// list is whose code it is. Packages of the root filesystems are tools; the digest of the scripts is the caller's to
-/// add, because recipes only name them ([`Input::directory`]).
+/// list is whose code it is. Packages of the root filesystems are tools.
 pub fn of_lowered(
     lowered: &Lowered,
     recipes: &Recipes,
@@ -67,6 +79,11 @@ pub fn of_lowered(
     }
     let (mut tools, mut inputs) = (Vec::new(), Vec::new());
     inputs.extend(lowered.sources.values().map(fetched));
+    if let Some(digest) = asked.scripts {
+        let names = scripts(&lowered.graph).into_iter().collect::<Vec<_>>().join(" ");
+        let annotations = [("dockless.files".to_owned(), names)].into();
+        inputs.push(Input { annotations, ..Input::directory("scripts", digest) });
+    }
     for (manifest, name) in &lowered.images {
         let uri = format!("{}dockless/{name}@{manifest}", op::OCI_LAYOUT);
         inputs.push(Input::sha256(name, &uri, *manifest));

@@ -8,8 +8,8 @@
 //!
 //! What always holds: documents are functions of values. There is no clock, no environment, no path and no name of the
 //! machine in them; equal values give equal bytes, since everything is sorted and identities are digests of what they
-//! name. Only [`of_tree`] looks at files: below the root that it is given, never following a link out of it, never
-//! running anything, and with a bound on everything it reads.
+//! name. [`of_tree`] looks at files, and [`directory`] at those of the project: below the root that it is given, never
+//! following a link out of it, never running anything, and with a bound on everything it reads.
 //!
 //! Nothing is guessed: a licence that is no SPDX expression is quoted as what it is, one that is not declared is
 //! `NOASSERTION`, and an input whose digest nobody knows says so.
@@ -21,6 +21,7 @@ mod apk;
 mod bom;
 mod component;
 mod cyclonedx;
+mod directory;
 mod document;
 mod dpkg;
 mod error;
@@ -37,12 +38,13 @@ mod tree;
 pub use bom::Bom;
 pub use component::{Component, Kind};
 pub use cyclonedx::cyclonedx;
+pub use directory::directory;
 pub use document::{CYCLONEDX, Document, Format, IN_TOTO, PREDICATE_TYPE, SLSA_PROVENANCE, SPDX, STATEMENT};
 pub use error::AttestError;
 pub use graph::of_graph;
 pub use input::{DigestSet, Input};
 pub use license::License;
-pub use lowered::{Asked, of_lowered};
+pub use lowered::{Asked, of_lowered, scripts};
 pub use name::{cpe, purl};
 pub use provenance::{Build, DEFINITION_BUILD, Materials, Provenance, RECIPE_BUILD, Subject, provenance};
 pub use spdx::spdx;

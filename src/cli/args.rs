@@ -124,6 +124,8 @@ pub(crate) struct Build {
     #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
     pub(crate) output: Option<crate::cli::output::Output>,
     #[command(flatten)]
+    pub(crate) attest: super::attest::AttestArgs,
+    #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
 }
 
@@ -211,6 +213,8 @@ pub(crate) struct Solve {
     /// its digest where it lies in layers]
     #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
     pub(crate) output: Option<crate::cli::output::Output>,
+    #[command(flatten)]
+    pub(crate) attest: super::attest::AttestArgs,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
 }

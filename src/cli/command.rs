@@ -17,6 +17,7 @@ use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
 use super::{doctor, proof, report, signals};
+use crate::attest::Asked;
 use crate::build::{self, BuildError, Corridor};
 use crate::export::{ImageLayer, ImageOptions};
 use crate::layer::{Compression, Owner, PackTimes};
@@ -115,6 +116,7 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
             message: "one output cannot take several architectures: build them one by one".to_owned(),
         });
     }
+    args.attest.check(args.output.as_ref())?;
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
     let epoch = session.epoch(&project);
@@ -126,7 +128,12 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
         if let Some(output) = &args.output {
             let tree = engine.snapshots.read(&tree)?;
+            let asked = Asked { requests: &requests, arch: *arch, profile: corridor.profile, epoch, scripts: None };
+            let attestor = args.attest.recipes(&project, &built.lowered, &asked, tree.path(), view)?;
             write(output, tree.path(), *arch, epoch, session.jobs())?;
+            if let Some(attestor) = attestor {
+                attestor.write_beside(&output.dest)?;
+            }
             view.suspend(|| println(&output.dest.display().to_string()))?;
         } else {
             view.suspend(|| println(&tree.path().display().to_string()))?;

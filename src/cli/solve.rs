@@ -28,6 +28,7 @@ pub(super) fn solve(
     view: &View,
 ) -> Result<ExitCode, Failure> {
     let graph = filtered(definition(Path::new("-"))?, args)?;
+    args.attest.check(args.output.as_ref())?;
     let config = args.image_config.as_deref().map(config).transpose()?;
     let inputs = inputs(session, args, &graph)?;
     let mut engine = session.engine(inside)?;
@@ -39,7 +40,11 @@ pub(super) fn solve(
         Some(output) => {
             let image = image(session, &graph, config);
             let tree = engine.snapshots.read(&solved.snapshot)?;
+            let attestor = args.attest.definition(&graph, tree.path(), image.epoch, view)?;
             output.write(tree.path(), &layers(&engine, &solved.snapshot)?, &image)?;
+            if let Some(attestor) = attestor {
+                attestor.write_beside(&output.dest)?;
+            }
             output.dest.display().to_string()
         }
         None => match solved.snapshot.directory() {
