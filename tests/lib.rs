@@ -1,6 +1,8 @@
 //! The promises of dockless, by behaviour, in one binary.
 
 mod architecture;
+mod attestations;
+mod attestations_trees;
 mod caching;
 mod caching_experiments;
 mod caching_transport;

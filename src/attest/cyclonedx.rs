@@ -16,11 +16,12 @@ pub fn cyclonedx(bom: &Bom) -> Vec<u8> {
     let (contained, used) = (bom.contained(), bom.used());
     let root = bom.root.id();
     let edges = |component: &Component| -> Vec<String> {
-        let known = |need: &&String| contained.contains_key(*need) || used.contains_key(*need);
+        let known = |need: &&String| contained.contains_key(*need);
         component.needs.iter().filter(known).cloned().collect()
     };
     let mut dependencies = vec![json!({ "ref": root, "dependsOn": contained.keys().collect::<Vec<_>>() })];
-    for (id, component) in contained.iter().chain(&used) {
+    // Of the result only: readers that know no formulation would miss what they are told that something depends on.
+    for (id, component) in &contained {
         dependencies.push(json!({ "ref": id, "dependsOn": edges(component) }));
     }
     let mut subject = described(&bom.root);

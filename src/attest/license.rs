@@ -16,7 +16,7 @@ pub struct License {
 }
 
 /// Identifiers of the list as it is, including those that were replaced; no nicknames, which would be guesses.
-const MODE: ParseMode = ParseMode { allow_deprecated: true, ..ParseMode::STRICT };
+const MODE: ParseMode = ParseMode { allow_deprecated: true, allow_postfix_plus_on_gpl: true, ..ParseMode::STRICT };
 
 /// Bytes of a declaration that is read as an expression.
 const LONGEST: usize = 1024;

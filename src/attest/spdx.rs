@@ -120,7 +120,7 @@ const fn purpose(kind: Kind) -> &'static str {
     match kind {
         Kind::Library => "LIBRARY",
         Kind::Application => "APPLICATION",
-        Kind::OperatingSystem => "OPERATING-SYSTEM",
+        Kind::OperatingSystem => "OPERATING_SYSTEM",
         Kind::Image => "CONTAINER",
         Kind::Archive => "ARCHIVE",
     }
