@@ -205,7 +205,7 @@ fn provenance_is_a_statement_about_a_manifest() {
     let document = document(Format::Provenance, &materials, &[]);
     assert_eq!(document.media_type(), "application/vnd.in-toto+json");
     assert_eq!(document.annotations()[attest::PREDICATE_TYPE], attest::SLSA_PROVENANCE);
-    assert_eq!(document.bytes.iter().filter(|byte| **byte == b'\n').count(), 1, "one statement is one line");
+    assert_eq!(String::from_utf8_lossy(&document.bytes).lines().count(), 1, "one statement is one line");
     let statement = json(&document.bytes);
     assert_eq!(statement["_type"], attest::STATEMENT);
     assert_eq!(statement["predicateType"], attest::SLSA_PROVENANCE);

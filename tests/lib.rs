@@ -2,6 +2,7 @@
 
 mod architecture;
 mod attestations;
+mod attestations_command;
 mod attestations_trees;
 mod caching;
 mod caching_experiments;

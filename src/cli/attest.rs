@@ -1,6 +1,6 @@
 //! `--sbom`, `--provenance`: documents that go along with a result.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,12 +10,13 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::output::{Output, OutputType};
-use crate::attest::{self, Asked, Component, Document, Format, Kind, Materials};
+use crate::attest::{self, Asked, Component, DigestSet, Document, Format, Kind, Materials};
 use crate::build::Project;
 use crate::llb::Graph;
 use crate::oci::{Digest, Hasher};
 use crate::progress::{Event, Progress};
 use crate::recipe::Lowered;
+use crate::solver::{Pin, Solved};
 
 /// Which documents go along with a result.
 #[derive(Debug, Clone, Args)]
@@ -75,7 +76,7 @@ impl AttestArgs {
     /// Gathers what is known of a definition that was solved as `tree`; `None` where no document is asked for.
     pub(super) fn definition(
         &self,
-        graph: &Graph,
+        (graph, solved): (&Graph, &Solved),
         tree: &Path,
         epoch: u64,
         told: &dyn Progress,
@@ -83,7 +84,8 @@ impl AttestArgs {
         if self.formats().is_empty() {
             return Ok(None);
         }
-        self.attestor(attest::of_graph(graph, &BTreeMap::new()), tree, epoch, told).map(Some)
+        let resolved = solved.pins.iter().map(|(vertex, pin)| (*vertex, digests(pin))).collect();
+        self.attestor(attest::of_graph(graph, &resolved), tree, epoch, told).map(Some)
     }
 
     fn attestor(
@@ -139,6 +141,16 @@ impl Attestor {
         let of = |format: &Format| Document::of(*format, &self.materials, &self.found, result, self.created);
         self.formats.iter().map(of).collect()
     }
+}
+
+/// What a source turned out to be, in in-toto's words; the content of a directory has none of its own.
+fn digests(pin: &Pin) -> DigestSet {
+    let (algorithm, digest) = match pin {
+        Pin::Sha256(digest) => ("sha256", digest.hex()),
+        Pin::Commit(commit) => ("gitCommit", commit.clone()),
+        Pin::Content(digest) => ("docklessContent", digest.hex()),
+    };
+    [(algorithm.to_owned(), digest)].into()
 }
 
 /// `x.tar.gz`, `x.tgz` and `x.tar` are all `x`.

@@ -40,7 +40,7 @@ pub(super) fn solve(
         Some(output) => {
             let image = image(session, &graph, config);
             let tree = engine.snapshots.read(&solved.snapshot)?;
-            let attestor = args.attest.definition(&graph, tree.path(), image.epoch, view)?;
+            let attestor = args.attest.definition((&graph, &solved), tree.path(), image.epoch, view)?;
             output.write(tree.path(), &layers(&engine, &solved.snapshot)?, &image)?;
             if let Some(attestor) = attestor {
                 attestor.write_beside(&output.dest)?;
