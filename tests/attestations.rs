@@ -19,7 +19,7 @@ fn project() -> Project {
     Project::open(Path::new(env!("CARGO_MANIFEST_DIR")), &SETS.map(str::to_owned)).expect("the project reads")
 }
 
-fn python() -> (Lowered, Materials) {
+pub(crate) fn python() -> (Lowered, Materials) {
     let project = project();
     let requests = ["python@3.11".parse::<Request>().expect("a request")];
     let lowered = project.recipes.lower(&requests, Arch::X86_64, Profile::Quick, EPOCH).expect("lowers");
@@ -35,11 +35,11 @@ fn python() -> (Lowered, Materials) {
     (lowered, materials)
 }
 
-fn json(bytes: &[u8]) -> Value {
+pub(crate) fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).expect("JSON")
 }
 
-fn document(format: Format, materials: &Materials, found: &[Component]) -> Document {
+pub(crate) fn document(format: Format, materials: &Materials, found: &[Component]) -> Document {
     let digest = Digest::of(b"manifest");
     Document::of(format, materials, found, (Kind::Image, "registry.example/team/python:3.11", &digest), EPOCH)
 }

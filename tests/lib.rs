@@ -3,6 +3,7 @@
 mod architecture;
 mod attestations;
 mod attestations_command;
+mod attestations_schemas;
 mod attestations_trees;
 mod caching;
 mod caching_experiments;

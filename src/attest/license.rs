@@ -30,7 +30,7 @@ impl License {
         if matches!(text, "" | "UNKNOWN" | "NOASSERTION" | "NONE") {
             return Self::default();
         }
-        if let Some(license) = Self::expression(text) {
+        if let Some(license) = Self::expression(text).or_else(|| Self::partly(text)) {
             return license;
         }
         let reference = reference(text);
@@ -52,6 +52,28 @@ impl License {
         };
         let all: Vec<String> = expressions.into_iter().map(bracketed).collect();
         Self { expression: (!all.is_empty()).then(|| all.join(" AND ")), texts }
+    }
+
+    /// Reads an expression some of whose words are of the list and the others names that somebody gave (`MIT AND custom`).
+    fn partly(text: &str) -> Option<Self> {
+        if text.len() > LONGEST || !words(text).any(|word| spdx::license_id(word).is_some()) {
+            return None;
+        }
+        let mut texts = BTreeMap::new();
+        let mut quoted = |word: &str| {
+            let known = matches!(word.to_ascii_uppercase().as_str(), "AND" | "OR" | "WITH" | "(" | ")");
+            if known || Self::expression(word).is_some() || spdx::exception_id(word).is_some() {
+                return word.to_owned();
+            }
+            let reference = reference(word);
+            texts.insert(reference.clone(), word.to_owned());
+            reference
+        };
+        let whole: Vec<String> = words(text).map(&mut quoted).collect();
+        let license = Self::expression(&whole.join(" ").replace("( ", "(").replace(" )", ")"))?;
+        let mut all = license.texts;
+        all.extend(texts);
+        Some(Self { texts: all, ..license })
     }
 
     /// Reads an expression of the list.
@@ -83,6 +105,14 @@ impl License {
         });
         Some(Self { expression: Some(words.collect::<Vec<_>>().join(" ")), texts })
     }
+}
+
+/// Splits an expression into words and brackets.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive(['(', ')']).flat_map(|part| {
+        let (word, bracket) = part.split_at(part.len() - usize::from(part.ends_with(['(', ')'])));
+        word.split_whitespace().chain((!bracket.is_empty()).then_some(bracket))
+    })
 }
 
 /// Names a text: letters, digits, `.` and `-` of it, and its digest, so that two texts never share a name.
@@ -119,6 +149,13 @@ mod tests {
             assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)), "{name}");
             assert_eq!(license.texts, [(name, text.trim().to_owned())].into());
         }
+        let partly = License::of("(MIT OR own+) and LicenseRef-mine");
+        assert!(
+            partly.expression.is_some_and(
+                |text| text.starts_with("(MIT OR LicenseRef-own-") && text.ends_with(") AND LicenseRef-mine")
+            )
+        );
+        assert_eq!(partly.texts.values().next_back().map(String::as_str), Some("own+"));
         assert_ne!(License::of("My licence").expression, License::of("My-licence").expression);
         assert_eq!(License::of("LicenseRef-x OR MIT").texts.keys().collect::<Vec<_>>(), ["LicenseRef-x"]);
     }

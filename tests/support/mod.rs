@@ -1,6 +1,7 @@
 //! What tests share: temporary places, and skipping aloud.
 
 pub(crate) mod cell;
+pub(crate) mod schema;
 pub(crate) mod solve;
 
 /// Reports that the machine lacks `what`, with the reason; fails instead when `DOCKLESS_REQUIRE` lists it.
