@@ -220,6 +220,17 @@ fn a_database_without_end_is_refused_before_it_is_in_memory() {
 }
 
 #[test]
+fn more_packages_than_anybody_has_are_refused_and_long_licences_cut() {
+    let many = (0..20_001).map(|i| format!("P:a{i}\nV:1\n")).collect::<Vec<_>>().join("\n");
+    let error = read(&[("lib/apk/db/installed", &many)]).expect_err("too many");
+    assert!(matches!(error, AttestError::TooLarge { what: "packages", .. }), "{error}");
+    let long = format!("Name: a\nVersion: 1\nLicense: {}\n", "é ".repeat(100_000));
+    let inventory = read(&[("a.dist-info/METADATA", &long)]).expect("reads");
+    let text = inventory.components[0].license.texts.values().next().expect("quoted");
+    assert!(text.len() < 17_000 && text.ends_with("[…]"));
+}
+
+#[test]
 fn a_database_of_rpm_is_said_to_be_passed_over() {
     let inventory = read(&[("var/lib/rpm/rpmdb.sqlite", "SQLite format 3")]).expect("reads");
     assert_eq!(inventory.passed[0].path.to_str(), Some("var/lib/rpm/rpmdb.sqlite"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::tree::{Distribution, Found, PACKAGES};
+use super::tree::{Distribution, Found, bounded};
 use super::{AttestError, Component, Kind, purl};
 
 /// Reads the packages that are installed; `path` is where the text is from.
@@ -21,10 +21,7 @@ pub(super) fn parse(text: &[u8], path: &str, distribution: &Distribution) -> Res
             if !stanza.is_empty() {
                 let package = package(&stanza, path, distribution).map_err(|why| error(start, why))?;
                 found.extend(package);
-                if found.len() > PACKAGES {
-                    let path = Path::new(path).to_owned();
-                    return Err(AttestError::TooLarge { path, what: "packages", limit: PACKAGES as u64 });
-                }
+                bounded(found.len(), path)?;
             }
             stanza.clear();
             last = None;

@@ -20,6 +20,8 @@ const MODE: ParseMode = ParseMode { allow_deprecated: true, allow_postfix_plus_o
 
 /// Bytes of a declaration that is read as an expression.
 const LONGEST: usize = 1024;
+/// Bytes of a text that are quoted.
+const QUOTED: usize = 16 << 10;
 /// Characters of the name of a `LicenseRef-…` that are taken from its text.
 const NAME: usize = 48;
 
@@ -34,7 +36,7 @@ impl License {
             return license;
         }
         let reference = reference(text);
-        Self { expression: Some(reference.clone()), texts: [(reference, text.to_owned())].into() }
+        Self { expression: Some(reference.clone()), texts: [(reference, quoted(text))].into() }
     }
 
     /// Returns what holds for a whole of which all of `parts` are: unknown as soon as one of them is.
@@ -104,6 +106,14 @@ impl License {
             _ => word.to_owned(),
         });
         Some(Self { expression: Some(words.collect::<Vec<_>>().join(" ")), texts })
+    }
+}
+
+/// Returns a text as it is quoted: no longer than anybody reads, since it may be anything.
+fn quoted(text: &str) -> String {
+    match text.char_indices().find(|(at, _)| *at >= QUOTED) {
+        Some((end, _)) => format!("{}\n[…]", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -57,10 +57,10 @@ pub(super) struct Distribution {
 const DATABASE: u64 = 64 << 20;
 /// Bytes of a Python package's metadata, which holds its README too.
 const METADATA: u64 = 4 << 20;
-/// Entries of a directory of databases, and packages of one kind.
-pub(super) const PACKAGES: usize = 100_000;
+/// Packages of a tree, and entries of a directory of databases; a desktop has four thousand.
+const PACKAGES: usize = 20_000;
 /// Entries of a tree.
-const ENTRIES: usize = 8_000_000;
+const ENTRIES: usize = 4_000_000;
 
 /// Returns what is installed in the tree at `root`, sorted.
 ///
@@ -81,9 +81,10 @@ pub fn of_tree(root: &Path) -> Result<Inventory, AttestError> {
     for name in tree.list("var/lib/dpkg/status.d")? {
         let path = format!("var/lib/dpkg/status.d/{name}");
         if !name.ends_with(".md5sums")
-            && let Some(status) = tree.read(&path, DATABASE)?
+            && let Some(status) = tree.read(&path, METADATA)?
         {
             found.extend(dpkg::parse(&status, &path, &distribution)?);
+            bounded(found.len(), &path)?;
         }
     }
     inventory.components.extend(linked(found));
@@ -181,9 +182,7 @@ impl Tree {
             {
                 names.push(name.to_owned());
             }
-            if names.len() > PACKAGES {
-                return Err(AttestError::TooLarge { path: path.into(), what: "entries", limit: PACKAGES as u64 });
-            }
+            bounded(names.len(), path)?;
         }
         names.sort();
         Ok(names)
@@ -269,10 +268,7 @@ impl Tree {
             Err(AttestError::Database { .. }) => pass("its metadata is not a file"),
             Err(error) => return Err(error),
         }
-        if inventory.components.len() > PACKAGES {
-            return Err(AttestError::TooLarge { path: directory.into(), what: "packages", limit: PACKAGES as u64 });
-        }
-        Ok(())
+        bounded(inventory.components.len() + inventory.passed.len(), directory)
     }
 }
 
@@ -281,6 +277,14 @@ const NO_LINKS: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYML
 
 fn io_error(action: &'static str, path: &Path, errno: Errno) -> AttestError {
     AttestError::Io { action, path: path.to_owned(), source: io::Error::from(errno) }
+}
+
+/// Refuses more packages than any honest tree has; `path` is where they are.
+pub(super) fn bounded(count: usize, path: &str) -> Result<(), AttestError> {
+    if count <= PACKAGES {
+        return Ok(());
+    }
+    Err(AttestError::TooLarge { path: path.into(), what: "packages", limit: PACKAGES as u64 })
 }
 
 /// Reads `os-release(5)`: what is not of the form of a distribution's name is not taken.
