@@ -69,3 +69,37 @@ fn a_list_is_spdx_unless_another_form_is_named() {
     let run = bench.solve(&Bench::graph(&[STEP]), &["-o", &output, "--provenance"]);
     assert_eq!(run.status.code(), Some(2), "what cannot carry a document is refused before the build");
 }
+
+#[test]
+fn documents_of_an_image_are_artifacts_whose_subject_is_its_manifest() {
+    let Some(bench) = Bench::new() else { return };
+    let place = tempfile::tempdir().expect("a directory");
+    let layout = place.path().join("layout");
+    let output = format!("type=oci,dest={},name=registry.example/team/x:1", layout.display());
+    let arguments = ["-o", &output, "--sbom=spdx,cyclonedx", "--provenance"];
+    let run = bench.solve(&Bench::graph(&[STEP]), &arguments);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let read =
+        |path: &str| serde_json::from_slice::<Value>(&fs::read(layout.join(path)).expect("a file")).expect("JSON");
+    let blob = |descriptor: &Value| {
+        let digest = descriptor["digest"].as_str().expect("a digest");
+        read(&format!("blobs/sha256/{}", digest.strip_prefix("sha256:").expect("a digest")))
+    };
+    let index = read("index.json");
+    let listed = index["manifests"].as_array().expect("a list");
+    let is_artifact = |descriptor: &&Value| descriptor.get("artifactType").is_some();
+    let image = listed.iter().find(|descriptor| !is_artifact(descriptor)).expect("an image");
+    let mut kinds = Vec::new();
+    for descriptor in listed.iter().filter(is_artifact) {
+        let manifest = blob(descriptor);
+        assert_eq!(manifest["subject"]["digest"], image["digest"]);
+        let kind = manifest["artifactType"].as_str().expect("a type").to_owned();
+        assert_eq!(manifest["layers"][0]["mediaType"], kind.as_str());
+        let text = blob(&manifest["layers"][0]).to_string();
+        let hex = image["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:")).expect("a digest");
+        assert!(text.contains(hex) && text.contains("registry.example/team/x:1"), "{kind}: {text:.200}");
+        kinds.push(kind);
+    }
+    kinds.sort();
+    assert_eq!(kinds, ["application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"]);
+}

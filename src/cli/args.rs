@@ -120,9 +120,8 @@ pub(crate) struct Build {
     /// Architectures
     #[arg(long, value_delimiter = ',', default_value = "x86_64")]
     pub(crate) arch: Vec<Arch>,
-    /// Where the result goes: type=tar|dir|oci|oci-archive|docker-archive,dest=PATH
-    #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
-    pub(crate) output: Option<crate::cli::output::Output>,
+    #[command(flatten)]
+    pub(crate) outputs: super::output::OutputArgs,
     #[command(flatten)]
     pub(crate) attest: super::attest::AttestArgs,
     #[command(flatten)]
@@ -209,10 +208,8 @@ pub(crate) struct Solve {
     /// Config of the image that is exported, as front ends make it (`image-spec config.md`)
     #[arg(long, value_name = "FILE", requires = "output")]
     pub(crate) image_config: Option<PathBuf>,
-    /// Where the result goes: type=tar|dir|oci|oci-archive|docker-archive,dest=PATH [default: print its directory, or
-    /// its digest where it lies in layers]
-    #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
-    pub(crate) output: Option<crate::cli::output::Output>,
+    #[command(flatten)]
+    pub(crate) outputs: super::output::OutputArgs,
     #[command(flatten)]
     pub(crate) attest: super::attest::AttestArgs,
     #[command(flatten)]

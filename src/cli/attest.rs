@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -12,8 +13,9 @@ use super::failure::Failure;
 use super::output::{Output, OutputType};
 use crate::attest::{self, Asked, Component, DigestSet, Document, Format, Kind, Materials};
 use crate::build::Project;
+use crate::export::{Attach, Attachment};
 use crate::llb::Graph;
-use crate::oci::{Digest, Hasher};
+use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::recipe::Lowered;
 use crate::solver::{Pin, Solved};
@@ -31,12 +33,17 @@ pub(crate) struct AttestArgs {
 }
 
 /// What is known of a build; describes its results once they have a digest.
+#[derive(Debug, Clone)]
+pub(crate) struct Attestor(Arc<Known>);
+
 #[derive(Debug)]
-pub(super) struct Attestor {
+struct Known {
     formats: BTreeSet<Format>,
     materials: Materials,
     found: Vec<Component>,
     created: u64,
+    /// What an image without a name is called.
+    name: String,
 }
 
 impl AttestArgs {
@@ -44,15 +51,19 @@ impl AttestArgs {
         self.sbom.iter().copied().chain(self.provenance.then_some(Format::Provenance)).collect()
     }
 
-    /// Refuses an output that no document can go along with, before anything is built.
-    pub(super) fn check(&self, output: Option<&Output>) -> Result<(), Failure> {
-        match output {
-            Some(output) if !self.formats().is_empty() && output.kind != OutputType::Tar => {
-                let message = "--sbom and --provenance need an output of type=tar".to_owned();
-                Err(Failure::Usage { message })
-            }
-            _ => Ok(()),
+    /// Refuses outputs that no document can go along with, before anything is built.
+    pub(super) fn check(&self, outputs: &[Output]) -> Result<(), Failure> {
+        let mute = |output: &Output| match output.kind {
+            OutputType::Dir | OutputType::DockerArchive => true,
+            OutputType::Tar => output.dest.is_none(),
+            OutputType::Oci | OutputType::OciArchive | OutputType::Image | OutputType::Registry => false,
+        };
+        if !self.formats().is_empty() && outputs.iter().any(mute) {
+            let message = "--sbom and --provenance go along with tarballs that are files and with images in OCI's form: \
+                           write type=tar,dest=PATH, oci, oci-archive, image or registry";
+            return Err(Failure::Usage { message: message.to_owned() });
         }
+        Ok(())
     }
 
     /// Gathers what is known of recipes that were built as `tree`; `None` where no document is asked for.
@@ -70,7 +81,8 @@ impl AttestArgs {
         let scripts = attest::directory(&project.root.join("scripts"), &attest::scripts(&lowered.graph))?;
         let asked = Asked { scripts: Some(scripts), ..*asked };
         let materials = attest::of_lowered(lowered, &project.recipes, &project.rootfs, &asked);
-        self.attestor(materials, tree, asked.epoch, told).map(Some)
+        let name = asked.requests.first().map_or("image", |request| &request.name);
+        self.attestor(materials, name, (tree, asked.epoch), told).map(Some)
     }
 
     /// Gathers what is known of a definition that was solved as `tree`; `None` where no document is asked for.
@@ -85,14 +97,14 @@ impl AttestArgs {
             return Ok(None);
         }
         let resolved = solved.pins.iter().map(|(vertex, pin)| (*vertex, digests(pin))).collect();
-        self.attestor(attest::of_graph(graph, &resolved), tree, epoch, told).map(Some)
+        self.attestor(attest::of_graph(graph, &resolved), "image", (tree, epoch), told).map(Some)
     }
 
     fn attestor(
         &self,
         materials: Materials,
-        tree: &Path,
-        created: u64,
+        name: &str,
+        (tree, created): (&Path, u64),
         told: &dyn Progress,
     ) -> Result<Attestor, Failure> {
         let formats = self.formats();
@@ -102,28 +114,28 @@ impl AttestArgs {
             let message = format!("not in the SBOM: `{}`: {}", passed.path.display(), passed.why);
             told.event(&Event::Note { message: &message });
         }
-        Ok(Attestor { formats, materials, found: inventory.components, created })
+        let known = Known { formats, materials, found: inventory.components, created, name: name.to_owned() };
+        Ok(Attestor(Arc::new(known)))
     }
 }
 
 impl Attestor {
-    /// Returns the documents of the image whose manifest has this digest, and which `name` refers to.
-    #[expect(dead_code, reason = "the exports of images ask for it")]
-    pub(super) fn image(&self, manifest: &Digest, name: &str) -> Vec<Document> {
-        self.documents((Kind::Image, name, manifest))
+    /// Returns what to say beside an image that is first of all called by the first of `names`.
+    pub(super) fn attach(&self, names: &[String]) -> Attach {
+        let (known, name) = (self.clone(), names.first().unwrap_or(&self.0.name).clone());
+        Attach::new(move |manifest| {
+            known.documents((Kind::Image, &name, manifest)).into_iter().map(attachment).collect()
+        })
     }
 
     /// Writes the documents of a tarball beside it: `x.tar.gz` gets `x.spdx.json`.
-    pub(super) fn write_beside(&self, tarball: &Path) -> Result<(), Failure> {
+    pub(super) fn write_beside(&self, tarball: &Path, digest: &Digest) -> Result<(), Failure> {
         let failed = |action, path: &Path| {
             let path = path.to_owned();
             move |source| Failure::Io { action, path, source }
         };
-        let mut hasher = Hasher::default();
-        let read = fs::File::open(tarball).and_then(|mut file| io::copy(&mut file, &mut hasher));
-        read.map_err(failed("read", tarball))?;
         let name = tarball.file_name().unwrap_or_default().to_string_lossy();
-        for document in self.documents((Kind::Archive, &name, &hasher.finish())) {
+        for document in self.documents((Kind::Archive, &name, digest)) {
             let path = beside(tarball, document.ending());
             let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
             let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed("create a file in", directory))?;
@@ -138,9 +150,16 @@ impl Attestor {
     }
 
     fn documents(&self, result: (Kind, &str, &Digest)) -> Vec<Document> {
-        let of = |format: &Format| Document::of(*format, &self.materials, &self.found, result, self.created);
-        self.formats.iter().map(of).collect()
+        let Known { formats, materials, found, created, .. } = &*self.0;
+        let of = |format: &Format| Document::of(*format, materials, found, result, *created);
+        formats.iter().map(of).collect()
     }
+}
+
+fn attachment(document: Document) -> Attachment {
+    let kind = document.media_type().to_owned();
+    let annotations = document.annotations();
+    Attachment { artifact_type: kind.clone(), media_type: kind, bytes: document.bytes, annotations }
 }
 
 /// What a source turned out to be, in in-toto's words; the content of a directory has none of its own.

@@ -1,8 +1,6 @@
 //! The commands.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,7 +9,7 @@ use clap::{CommandFactory as _, Parser as _};
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
 use super::cache::cache;
 use super::failure::Failure;
-use super::output::Output;
+use super::output::Surroundings;
 use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
@@ -20,7 +18,7 @@ use super::{doctor, proof, report, signals};
 use crate::attest::Asked;
 use crate::build::{self, BuildError, Corridor};
 use crate::export::{ImageLayer, ImageOptions};
-use crate::layer::{Compression, Owner, PackTimes};
+use crate::layer::{Owner, PackTimes};
 use crate::llb;
 use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
@@ -111,32 +109,39 @@ fn requests(names: &[String]) -> Result<Vec<Request>, Failure> {
 fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
     let project = session.project()?;
     let requests = requests(&args.recipes)?;
-    if args.output.is_some() && args.arch.len() > 1 {
+    let epoch = session.epoch(&project);
+    args.outputs.check(Some(epoch))?;
+    if !args.outputs.output.is_empty() && args.arch.len() > 1 {
         return Err(Failure::Usage {
             message: "one output cannot take several architectures: build them one by one".to_owned(),
         });
     }
-    args.attest.check(args.output.as_ref())?;
+    args.attest.check(&args.outputs.output)?;
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
-    let epoch = session.epoch(&project);
     let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
     for arch in &args.arch {
         let built = corridor.build(&requests, *arch, view)?;
         let tree = built.solved.snapshot.clone();
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
-        if let Some(output) = &args.output {
+        if args.outputs.output.is_empty() {
+            view.suspend(|| println(&tree.path().display().to_string()))?;
+        } else {
             let tree = engine.snapshots.read(&tree)?;
+            // What a recipe made: owned by root, one time, one layer.
+            let layers = [ImageLayer::Tree { path: tree.path().to_owned(), overlay: false }];
+            let image = ImageOptions {
+                jobs: session.jobs(),
+                stop: engine.origins.stop.clone(),
+                ..image(tree.path(), *arch, epoch)
+            };
             let asked = Asked { requests: &requests, arch: *arch, profile: corridor.profile, epoch, scripts: None };
             let attestor = args.attest.recipes(&project, &built.lowered, &asked, tree.path(), view)?;
-            write(output, tree.path(), *arch, epoch, session.jobs())?;
-            if let Some(attestor) = attestor {
-                attestor.write_beside(&output.dest)?;
-            }
-            view.suspend(|| println(&output.dest.display().to_string()))?;
-        } else {
-            view.suspend(|| println(&tree.path().display().to_string()))?;
+            let around = session.surroundings(&engine, view, Digest::of(b"dockless export"));
+            let around = Surroundings { attestor: attestor.as_ref(), ..around };
+            let said = args.outputs.write(tree.path(), &layers, &image, around)?;
+            view.suspend(|| said.iter().try_for_each(|line| println(line)))?;
         }
         all.push(built.solved);
     }
@@ -144,15 +149,8 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes what a recipe made: owned by root, one time, one layer.
-fn write(output: &Output, tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> Result<(), Failure> {
-    let layers = [ImageLayer::Tree { path: tree.to_owned(), overlay: false }];
-    let image = image(tree, arch, epoch, jobs);
-    output.write(tree, &layers, &image)
-}
-
 /// An image that starts Python, where the tree is one.
-fn image(tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> ImageOptions {
+fn image(tree: &Path, arch: Arch, epoch: u64) -> ImageOptions {
     let python = tree.join("opt/python/bin/python3").symlink_metadata().is_ok();
     let (entrypoint, path) = if python {
         (vec!["/opt/python/bin/python3".to_owned()], "/opt/python/bin:/usr/local/bin:/usr/bin:/bin")
@@ -160,20 +158,13 @@ fn image(tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> ImageOption
         (Vec::new(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     };
     ImageOptions {
-        arch,
         epoch,
         times: PackTimes::All(epoch),
         owner: Owner::Root,
-        name: None,
         entrypoint,
-        command: Vec::new(),
         env: vec![format!("PATH={path}")],
-        working_directory: String::new(),
-        labels: BTreeMap::new(),
         created_by: "dockless".to_owned(),
-        config: None,
-        compression: Compression::Gzip { level: 6 },
-        jobs,
+        ..ImageOptions::new(arch)
     }
 }
 

@@ -140,9 +140,22 @@ fn build(error: &BuildError) -> (Exit, Option<String>) {
             (Exit::Input, Some("go to a clone of the project, or name it with --project DIR".to_owned()))
         }
         BuildError::Io { .. } => (Exit::Input, None),
-        BuildError::Export(_) => (Exit::Machine, None),
+        BuildError::Export(error) => export(error),
         BuildError::Source(error) => source(error),
         BuildError::Engine(error) => engine(error),
+    }
+}
+
+fn export(error: &ExportError) -> (Exit, Option<String>) {
+    match error {
+        ExportError::Store(error) => store(error),
+        ExportError::Stopped => {
+            (Exit::Interrupted, Some("run the same command again: finished steps are kept".to_owned()))
+        }
+        ExportError::Config { .. } | ExportError::MediaTypes { .. } | ExportError::ImageName { .. } => {
+            (Exit::Input, None)
+        }
+        _ => (Exit::Machine, None),
     }
 }
 

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Global, ProfileArg, ProgressMode};
 use super::failure::Failure;
+use super::output::Surroundings;
 use super::progress::{Mode, Style, View};
 use crate::build::Project;
 use crate::cache::Caches;
 use crate::engine::Embedded;
 use crate::llb::Executor;
+use crate::oci::Digest;
+use crate::progress::Progress;
 use crate::recipe::Profile;
 use crate::registry::{Credentials, Registry};
 use crate::sandbox::Cancel;
@@ -121,6 +124,16 @@ impl Session<'_> {
             cancel,
             ignore_cache: self.global.no_cache,
         })
+    }
+
+    /// Returns what outputs of a result of `vertex` need.
+    pub(super) fn surroundings<'a>(
+        &self,
+        engine: &'a Embedded,
+        progress: &'a dyn Progress,
+        vertex: Digest,
+    ) -> Surroundings<'a> {
+        Surroundings { store: &engine.store, registry: &engine.registry, progress, vertex, attestor: None }
     }
 
     /// Returns the profile.

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use super::args;
 use super::command::{definition, println};
 use super::failure::Failure;
+use super::output::Surroundings;
 use super::progress::View;
 use super::session::{Inside, Session};
 use crate::build::BuildError;
 use crate::engine::{Embedded, Engine as _};
 use crate::export::{ImageLayer, ImageOptions, LayerBlob};
-use crate::layer::{Compression, Owner, PackTimes};
+use crate::layer::PackTimes;
 use crate::llb::{Executor, Graph, op, pb};
 use crate::oci::{Arch, DiffId};
 use crate::policy::{Policies, Policy};
@@ -27,8 +28,9 @@ pub(super) fn solve(
     inside: Inside,
     view: &View,
 ) -> Result<ExitCode, Failure> {
+    args.outputs.check(session.global.epoch)?;
     let graph = filtered(definition(Path::new("-"))?, args)?;
-    args.attest.check(args.output.as_ref())?;
+    args.attest.check(&args.outputs.output)?;
     let config = args.image_config.as_deref().map(config).transpose()?;
     let inputs = inputs(session, args, &graph)?;
     let mut engine = session.engine(inside)?;
@@ -36,23 +38,20 @@ pub(super) fn solve(
     args.caches.open(&mut engine, view)?;
     let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
     args.caches.write(session, &engine, &[&solved], view);
-    let said = match &args.output {
-        Some(output) => {
-            let image = image(session, &graph, config);
-            let tree = engine.snapshots.read(&solved.snapshot)?;
-            let attestor = args.attest.definition((&graph, &solved), tree.path(), image.epoch, view)?;
-            output.write(tree.path(), &layers(&engine, &solved.snapshot)?, &image)?;
-            if let Some(attestor) = attestor {
-                attestor.write_beside(&output.dest)?;
-            }
-            output.dest.display().to_string()
-        }
-        None => match solved.snapshot.directory() {
+    let said = if args.outputs.output.is_empty() {
+        vec![match solved.snapshot.directory() {
             Some(path) => path.display().to_string(),
             None => solved.content.to_string(),
-        },
+        }]
+    } else {
+        let image = image(session, &engine, &graph, config);
+        let tree = engine.snapshots.read(&solved.snapshot)?;
+        let attestor = args.attest.definition((&graph, &solved), tree.path(), image.epoch, view)?;
+        let around = session.surroundings(&engine, view, graph.output().vertex);
+        let around = Surroundings { attestor: attestor.as_ref(), ..around };
+        args.outputs.write(tree.path(), &layers(&engine, &solved.snapshot)?, &image, around)?
     };
-    view.suspend(|| println(&said)).map(|()| ExitCode::SUCCESS)
+    view.suspend(|| said.iter().try_for_each(|line| println(line))).map(|()| ExitCode::SUCCESS)
 }
 
 /// Lets the user's policies decide on the sources of a graph.
@@ -103,26 +102,21 @@ fn inputs(session: &Session<'_>, args: &args::Solve, graph: &Graph) -> Result<In
 /// The image as its front end describes it; owners and times are the graph's own.
 fn image(
     session: &Session<'_>,
+    engine: &Embedded,
     graph: &Graph,
     config: Option<serde_json::Map<String, serde_json::Value>>,
 ) -> ImageOptions {
     let platform = graph.vertex(&graph.output().vertex).platform.as_ref();
     let arch = platform.and_then(|platform| Arch::from_oci(&platform.architecture)).unwrap_or(Arch::X86_64);
     ImageOptions {
-        arch,
         epoch: session.global.epoch.unwrap_or(0),
         times: PackTimes::Kept(session.global.epoch),
-        owner: Owner::Keep,
-        name: None,
-        entrypoint: Vec::new(),
-        command: Vec::new(),
         env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
-        working_directory: String::new(),
-        labels: BTreeMap::new(),
         created_by: "dockless".to_owned(),
         config,
-        compression: Compression::Gzip { level: 6 },
         jobs: session.jobs(),
+        stop: engine.origins.stop.clone(),
+        ..ImageOptions::new(arch)
     }
 }
 

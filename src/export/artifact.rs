@@ -2,14 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
+use super::assemble::ImageFacts;
 use super::error::ExportError;
-use crate::oci::{Digest, Hasher};
+use crate::oci::Digest;
 
 /// What an artifact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +34,18 @@ pub struct Artifact {
     pub path: PathBuf,
     /// What it is.
     pub kind: ArtifactKind,
-    /// Of a file its bytes, of a directory its tree, of an OCI layout its manifest.
+    /// Of a tarball its bytes, of a directory its tree, of an image its manifest or the index around it.
     pub digest: Digest,
-    /// Size in bytes; of a directory, the content of its files.
+    /// Size in bytes; of a directory, the content of its files; of an image its blobs.
     pub size: u64,
+    /// What an image turned out to be.
+    pub image: Option<ImageFacts>,
 }
 
-/// A file in the making beside its destination, hashed while it is written; dropped, it leaves nothing.
+/// A file in the making beside its destination; dropped, it leaves nothing.
 #[derive(Debug)]
 pub(super) struct Draft {
     file: NamedTempFile,
-    hasher: Hasher,
     destination: PathBuf,
 }
 
@@ -54,14 +56,17 @@ impl Draft {
             .prefix(&prefix)
             .tempfile_in(&parent)
             .map_err(ExportError::io("create a file in", &parent))?;
-        Ok(Self { file, hasher: Hasher::default(), destination: destination.to_owned() })
+        Ok(Self { file, destination: destination.to_owned() })
+    }
+
+    /// Where its bytes go.
+    pub(super) fn file(&self) -> &File {
+        self.file.as_file()
     }
 
     /// Gives the file its name.
-    pub(super) fn publish(self, kind: ArtifactKind) -> Result<Artifact, ExportError> {
-        let Self { file, hasher, destination } = self;
-        let size = hasher.size();
-        let digest = hasher.finish();
+    pub(super) fn publish(self) -> Result<PathBuf, ExportError> {
+        let Self { file, destination } = self;
         file.as_file()
             .set_permissions(Permissions::from_mode(0o644))
             .and_then(|()| file.as_file().sync_all())
@@ -72,19 +77,7 @@ impl Draft {
             source: error.error,
         })?;
         sync_parent(&destination)?;
-        Ok(Artifact { path: destination, kind, digest, size })
-    }
-}
-
-impl Write for Draft {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.as_file_mut().write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Ok(destination)
     }
 }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::layer::LayerError;
+use crate::oci::Digest;
+use crate::store::StoreError;
 
 /// Why an artifact could not be made. Nothing is left at the destination.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,34 @@ pub enum ExportError {
         /// The destination as given.
         path: PathBuf,
     },
+    /// The store cannot take or give something.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A layer's bytes are not those that it was taken in with.
+    #[error("`{}` is not the layer {digest} any more: remove it and build again", path.display())]
+    Damaged {
+        /// The layer's file.
+        path: PathBuf,
+        /// What it should hold.
+        digest: Digest,
+    },
+    /// A front end's config is none.
+    #[error("the config of the image is wrong: `{what}` must be {wanted}")]
+    Config {
+        /// Where.
+        what: &'static str,
+        /// What should be there.
+        wanted: &'static str,
+    },
+    /// Docker's documents cannot say it.
+    #[error("docker's media types know no {what}: leave `oci-mediatypes=false` out")]
+    MediaTypes {
+        /// What.
+        what: &'static str,
+    },
+    /// The run was asked to end.
+    #[error("stopped before the export was finished")]
+    Stopped,
     /// The epoch is no date.
     #[error("epoch {epoch} is no date that an image can carry: use seconds since 1970 before the year 9999")]
     Epoch {

@@ -1,160 +1,92 @@
-//! Writing an OCI image layout (`image-spec image-layout.md`).
+//! Images as directories (`image-spec image-layout.md`).
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use oci_spec::image::Descriptor;
 
+use super::artifact::{Artifact, ArtifactKind, draft_directory, publish_directory};
+use super::assemble::{Assembled, assemble};
+use super::document;
 use super::error::ExportError;
-use super::image::ImageOptions;
-use super::tarball::pack_buffered;
-use crate::layer::{Compression, Compressor, Hashed, Limits, PackOptions, decompress};
-use crate::oci::{DiffId, Digest, Hasher};
+use super::name::{checked_name, reference};
+use super::options::{ImageOptions, MediaTypes};
+use super::packed::{Content, ImageLayer};
 
-/// A directory of blobs in the making.
-#[derive(Debug)]
-pub(super) struct Layout {
-    root: PathBuf,
-    blobs: PathBuf,
-}
+/// The annotation that names an image in an index (`image-spec annotations.md#pre-defined-annotation-keys`).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// A packed layer (`image-spec layer.md`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayerBlob {
-    /// Digest of its bytes.
-    pub digest: Digest,
-    /// Their number.
-    pub size: u64,
-    /// Digest of the uncompressed archive.
-    pub diff_id: DiffId,
-    /// How it is compressed.
-    pub media_type: String,
-}
+/// The one that containerd and docker take the whole name from (containerd `images/annotations.go`).
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// One layer of an image to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ImageLayer {
-    /// A directory.
-    Tree {
-        /// Where it is.
-        path: PathBuf,
-        /// It is an upper directory of overlayfs, whose marks become whiteouts.
-        overlay: bool,
-    },
-    /// A layer that is packed already.
-    Blob {
-        /// Where its bytes are.
-        path: PathBuf,
-        /// What they are.
-        blob: LayerBlob,
-    },
-}
+/// Content of `oci-layout` (`image-spec image-layout.md#oci-layout-file`).
+pub(super) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-impl Layout {
-    pub(super) fn new(root: &Path) -> Result<Self, ExportError> {
-        let blobs = root.join("blobs/sha256");
-        fs::create_dir_all(&blobs).map_err(ExportError::io("create", &blobs))?;
-        let layout = Self { root: root.to_owned(), blobs };
-        layout.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        Ok(layout)
-    }
-
-    /// Writes a file of the layout's own.
-    pub(super) fn file(&self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
-        write_synced(&self.root.join(name), bytes)
-    }
-
-    /// Adds a small blob.
-    pub(super) fn blob(&self, bytes: &[u8]) -> Result<Digest, ExportError> {
-        let digest = Digest::of(bytes);
-        write_synced(&self.blobs.join(digest.hex()), bytes)?;
-        Ok(digest)
-    }
-
-    /// Adds a layer, packing it where it is not a blob already.
-    pub(super) fn layer(&self, layer: &ImageLayer, options: &ImageOptions) -> Result<LayerBlob, ExportError> {
-        if let ImageLayer::Blob { path, blob } = layer {
-            let to = self.blobs.join(blob.digest.hex());
-            if !to.exists() {
-                reflink_copy::reflink_or_copy(path, &to).map_err(ExportError::io("copy", path))?;
+/// Writes an OCI image layout into a new or empty directory.
+///
+/// # Errors
+/// `Occupied`, `Destination`, `ImageName`, `Io` and whatever hinders making an image.
+pub fn oci_layout(layers: &[ImageLayer], options: &ImageOptions, destination: &Path) -> Result<Artifact, ExportError> {
+    let draft = draft_directory(destination)?;
+    let root = draft.path();
+    let blobs = root.join("blobs/sha256");
+    fs::create_dir_all(&blobs).map_err(ExportError::io("create", &blobs))?;
+    let image = assemble(layers, options, root)?;
+    let (size, facts) = (image.size(), image.facts.clone());
+    let index = index(&image, options)?;
+    let mut files = vec![write(&root.join("oci-layout"), OCI_LAYOUT)?, write(&root.join("index.json"), &index)?];
+    for blob in image.blobs {
+        let path = blobs.join(blob.digest.hex());
+        files.push(match blob.content {
+            Content::Bytes(bytes) => write(&path, &bytes)?,
+            Content::Made(file) => {
+                let file = file.persist(&path).map_err(|error| ExportError::io("name", &path)(error.error))?;
+                readable(&file, &path)?;
+                file
             }
-            return Ok(blob.clone());
-        }
-        let file = NamedTempFile::new_in(&self.root).map_err(ExportError::io("create a file in", &self.root))?;
-        let packed = write_layer(layer, options, options.compression, file.as_file())?;
-        let path = self.blobs.join(packed.digest.hex());
-        finish(file, &path)?;
-        Ok(packed)
+            Content::File(_) => {
+                let mut file = File::create(&path).map_err(ExportError::io("create", &path))?;
+                blob.copy(&mut file, &options.stop)?;
+                readable(&file, &path)?;
+                file
+            }
+        });
     }
-}
-
-/// Packs a layer into an open file, or copies the archive that it is already.
-pub(super) fn write_layer(
-    layer: &ImageLayer,
-    options: &ImageOptions,
-    compression: Compression,
-    file: &File,
-) -> Result<LayerBlob, ExportError> {
-    let (ImageLayer::Tree { path: tree, .. } | ImageLayer::Blob { path: tree, .. }) = layer;
-    let failed = |source| ExportError::Io { action: "write the layer of", path: tree.clone(), source };
-    let blob = Counted { out: BufWriter::with_capacity(256 << 10, file), hasher: Hasher::default() };
-    let compressor = Compressor::new(blob, compression, options.jobs).map_err(failed)?;
-    let mut hashed = Hashed::new(compressor);
-    match layer {
-        ImageLayer::Tree { path, overlay } => {
-            let (times, owner) = (options.times, options.owner);
-            let how = PackOptions { times, overlay: *overlay, root: false, owner, prefix: PathBuf::new() };
-            pack_buffered(path, &how, &mut hashed)?;
-        }
-        ImageLayer::Blob { path, .. } => {
-            let packed = File::open(path).map_err(ExportError::io("open", path))?;
-            let mut archive = decompress(packed, &Limits::default()).map_err(failed)?;
-            io::copy(&mut archive, &mut hashed).map_err(failed)?;
-        }
+    // At the end, so that the disk was already busy with the first while the last were written.
+    for file in files {
+        file.sync_all().map_err(ExportError::io("sync", root))?;
     }
-    let (compressor, diff_id, _) = hashed.finish();
-    let mut blob = compressor.finish().map_err(failed)?;
-    blob.out.flush().map_err(failed)?;
-    let size = blob.hasher.size();
-    let media_type = compression.media_type().to_owned();
-    Ok(LayerBlob { digest: blob.hasher.finish(), size, diff_id, media_type })
+    publish_directory(draft, destination)?;
+    let (path, kind, digest) = (destination.to_owned(), ArtifactKind::OciLayout, facts.digest());
+    Ok(Artifact { path, kind, digest, size, image: Some(facts) })
 }
 
-/// Gives a temporary file its name, readable for all and synced.
-pub(super) fn finish(file: NamedTempFile, path: &Path) -> Result<(), ExportError> {
-    file.as_file()
-        .set_permissions(Permissions::from_mode(0o644))
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(ExportError::io("write", path))?;
-    file.persist(path).map_err(|error| ExportError::io("publish", path)(error.error))?;
-    Ok(())
-}
-
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-    File::create(path)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.set_permissions(Permissions::from_mode(0o644))?;
-            file.sync_all()
-        })
-        .map_err(ExportError::io("write", path))
-}
-
-struct Counted<W> {
-    out: W,
-    hasher: Hasher,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
+/// Writes `index.json`: the image under each of its names, and what is attached to it.
+pub(super) fn index(image: &Assembled, options: &ImageOptions) -> Result<Vec<u8>, ExportError> {
+    let facts = &image.facts;
+    let mut manifests: Vec<Descriptor> = Vec::new();
+    for name in &options.names {
+        let mut named = facts.descriptor.clone();
+        let names = [(REF_NAME, checked_name(name)?), (CONTAINERD_NAME, reference(name)?.to_string())];
+        document::annotate(&mut named, &names.map(|(key, value)| (key.to_owned(), value)).into());
+        manifests.push(named);
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+    if manifests.is_empty() {
+        manifests.push(facts.descriptor.clone());
     }
+    manifests.extend(facts.attachments.iter().cloned());
+    Ok(document::index(MediaTypes::Oci, &manifests, &std::collections::BTreeMap::new()))
+}
+
+fn write(path: &PathBuf, bytes: &[u8]) -> Result<File, ExportError> {
+    let mut file = File::create(path).map_err(ExportError::io("create", path))?;
+    file.write_all(bytes).map_err(ExportError::io("write", path))?;
+    readable(&file, path)?;
+    Ok(file)
+}
+
+fn readable(file: &File, path: &Path) -> Result<(), ExportError> {
+    file.set_permissions(Permissions::from_mode(0o644)).map_err(ExportError::io("change the mode of", path))
 }

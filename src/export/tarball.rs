@@ -7,9 +7,12 @@ use std::thread;
 
 use super::artifact::{Artifact, ArtifactKind, Draft, draft_directory, publish_directory};
 use super::error::ExportError;
+use crate::http::Stop;
 use crate::layer::{
-    Compression, Compressor, LayerError, Owner, PackOptions, PackTimes, UnpackOptions, pack, tree_digest, unpack,
+    Compression, Compressor, Hashed, LayerError, Owner, PackOptions, PackTimes, UnpackOptions, pack, tree_digest,
+    unpack,
 };
+use crate::oci::Digest;
 
 /// How a tarball is made.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct TarballOptions {
     pub compression: Compression,
     /// Threads that compress; the bytes do not depend on it.
     pub jobs: NonZeroUsize,
+    /// Ends the export soon when it says so.
+    pub stop: Stop,
 }
 
 /// Packs `tree` into one file at `destination`, sorted. Replaces a file that is there.
@@ -32,12 +37,43 @@ pub struct TarballOptions {
 /// `Pack`, `Io`, `Destination`.
 pub fn tarball(tree: &Path, options: &TarballOptions, destination: &Path) -> Result<Artifact, ExportError> {
     let draft = Draft::new(destination)?;
-    let written = |source| ExportError::Io { action: "write", path: destination.to_owned(), source };
-    let mut compressor = Compressor::new(draft, options.compression, options.jobs).map_err(written)?;
+    let (digest, size) = stream_tarball(tree, options, draft.file())?;
+    let path = draft.publish()?;
+    Ok(Artifact { path, kind: ArtifactKind::Tarball, digest, size, image: None })
+}
+
+/// Packs `tree` into `out`, sorted; returns the digest of the bytes and their number.
+///
+/// # Errors
+/// `Pack`, `Io`.
+pub fn stream_tarball(tree: &Path, options: &TarballOptions, out: impl Write) -> Result<(Digest, u64), ExportError> {
+    let written = |source| ExportError::Io { action: "write the archive of", path: tree.to_owned(), source };
+    let out = Hashed::new(Stoppable { out, stop: options.stop.clone() });
+    let mut compressor = Compressor::new(out, options.compression, options.jobs).map_err(written)?;
     let TarballOptions { times, owner, .. } = *options;
     let how = PackOptions { times, overlay: false, root: false, owner, prefix: options.prefix.clone() };
     pack_buffered(tree, &how, &mut compressor)?;
-    compressor.finish().map_err(written)?.publish(ArtifactKind::Tarball)
+    let (_, digest, size) = compressor.finish().map_err(written)?.finish();
+    Ok((digest.0, size))
+}
+
+/// Ends writing soon after somebody asked to.
+struct Stoppable<W> {
+    out: W,
+    stop: Stop,
+}
+
+impl<W: Write> Write for Stoppable<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stop.asked() {
+            return Err(io::Error::other("stopped"));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Packs with few large writes instead of many small ones.
@@ -78,5 +114,5 @@ pub fn directory(tree: &Path, times: PackTimes, destination: &Path) -> Result<Ar
     .map_err(failed)?;
     let digest = tree_digest(draft.path()).map_err(failed)?;
     publish_directory(draft, destination)?;
-    Ok(Artifact { path: destination.to_owned(), kind: ArtifactKind::Directory, digest, size })
+    Ok(Artifact { path: destination.to_owned(), kind: ArtifactKind::Directory, digest, size, image: None })
 }
