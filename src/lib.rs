@@ -10,12 +10,13 @@
 //!    collect ........ what takes room in a store, and what may go
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //!    image .......... images in and out: pull, push, load, save, unpack
-//! 3  source  snapshot  export  file  cache
+//! 3  source  snapshot  export  file  cache  attest
 //! 2  recipe  rootfs  layer  policy  registry  sandbox
 //! 1  llb  pattern  store  http  progress
 //! 0  oci  sys
 //! ```
 
+pub mod attest;
 pub mod build;
 pub mod cache;
 pub mod cli;

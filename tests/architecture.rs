@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 9] = [
     &["build"],
     &["engine", "collect"],
     &["solver", "image"],
-    &["source", "snapshot", "export", "file", "cache"],
+    &["source", "snapshot", "export", "file", "cache", "attest"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
     &["llb", "pattern", "store", "http", "progress"],
     &["oci", "sys"],

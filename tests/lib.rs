@@ -1,6 +1,10 @@
 //! The promises of dockless, by behaviour, in one binary.
 
 mod architecture;
+mod attestations;
+mod attestations_command;
+mod attestations_schemas;
+mod attestations_trees;
 mod caching;
 mod caching_experiments;
 mod caching_transport;

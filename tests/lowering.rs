@@ -195,6 +195,7 @@ fn underlined(error: &RecipeError) -> String {
 fn every_fault_of_a_recipe_is_shown_where_it_is() {
     let faults = [
         ("name = \"zlib\"", "name = \"zlib\"\nneds = []", "neds", "unknown key"),
+        ("license = \"Zlib\"", "license = \"Zlib\"\ncpe = \"Zlib\"", "\"Zlib\"", "not a product"),
         ("timeout = \"10m\"", "timeout = \"soon\"", "\"soon\"", "duration"),
         ("script = \"zlib.sh\"", "script = \"../zlib.sh\"", "\"../zlib.sh\"", "inside scripts/"),
         ("[arch.x86.env]", "[arch.vax.env]", "vax", "unknown architecture"),

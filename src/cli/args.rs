@@ -139,6 +139,8 @@ pub(crate) struct Build {
     #[command(flatten)]
     pub(crate) outputs: super::output::OutputArgs,
     #[command(flatten)]
+    pub(crate) attest: super::attest::AttestArgs,
+    #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
 }
 
@@ -224,6 +226,8 @@ pub(crate) struct Solve {
     pub(crate) image_config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) outputs: super::output::OutputArgs,
+    #[command(flatten)]
+    pub(crate) attest: super::attest::AttestArgs,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
 }

@@ -16,6 +16,7 @@ use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
 use super::{doctor, proof, report, signals};
+use crate::attest::Asked;
 use crate::build::{self, BuildError, Corridor};
 use crate::export::{ImageLayer, ImageOptions};
 use crate::layer::{Owner, PackTimes};
@@ -124,6 +125,7 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
             message: "one output cannot take several architectures: build them one by one".to_owned(),
         });
     }
+    args.attest.check(&args.outputs.output)?;
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
     let mut all = Vec::new();
@@ -143,7 +145,10 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
                 stop: engine.origins.stop.clone(),
                 ..image(tree.path(), *arch, epoch)
             };
+            let asked = Asked { requests: &requests, arch: *arch, profile: corridor.profile, epoch, scripts: None };
+            let attestor = args.attest.recipes(&project, &built.lowered, &asked, tree.path(), view)?;
             let around = Surroundings::new(&engine, view, Digest::of(b"dockless export"));
+            let around = Surroundings { attestor: attestor.as_ref(), ..around };
             let said = args.outputs.write(tree.path(), &layers, &image, around)?;
             view.suspend(|| said.iter().try_for_each(|line| println(line)))?;
         }

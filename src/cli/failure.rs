@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::report::{Exit, Report, SourcePicture};
+use crate::attest::AttestError;
 use crate::build::BuildError;
 use crate::collect::CollectError;
 use crate::export::ExportError;
@@ -21,6 +22,8 @@ use crate::store::StoreError;
 pub(super) enum Failure {
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error(transparent)]
+    Attest(#[from] AttestError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error(transparent)]
@@ -103,6 +106,10 @@ impl Failure {
     fn kind(&self) -> (Exit, Option<String>) {
         match self {
             Self::Build(error) => build(error),
+            Self::Attest(error) => {
+                let exit = if matches!(error, AttestError::Io { .. }) { Exit::Machine } else { Exit::Input };
+                (exit, error.help().map(str::to_owned))
+            }
             Self::Policy(_) => (Exit::Input, None),
             Self::Store(error)
             | Self::Collect(CollectError::Store(error))

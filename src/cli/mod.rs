@@ -4,6 +4,7 @@
 //! 3 this machine cannot, 70 a bug of ours.
 
 mod args;
+mod attest;
 mod cache;
 mod caches;
 mod command;

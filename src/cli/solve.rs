@@ -30,6 +30,7 @@ pub(super) fn solve(
 ) -> Result<ExitCode, Failure> {
     args.outputs.check(session.global.epoch)?;
     let graph = filtered(definition(Path::new("-"))?, args)?;
+    args.attest.check(&args.outputs.output)?;
     let config = args.image_config.as_deref().map(config).transpose()?;
     let inputs = inputs(session, args, &graph)?;
     let mut engine = session.engine(inside)?;
@@ -46,7 +47,9 @@ pub(super) fn solve(
         let (layers, layers_created_by) = layers(&engine, &solved)?;
         let image = ImageOptions { layers_created_by, ..image(session, &engine, &graph, config) };
         let tree = engine.snapshots.read(&solved.snapshot)?;
+        let attestor = args.attest.definition((&graph, &solved), tree.path(), image.epoch, view)?;
         let around = Surroundings::new(&engine, view, graph.output().vertex);
+        let around = Surroundings { attestor: attestor.as_ref(), ..around };
         args.outputs.write(tree.path(), &layers, &image, around)?
     };
     view.suspend(|| said.iter().try_for_each(|line| println(line))).map(|()| ExitCode::SUCCESS)

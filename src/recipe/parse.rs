@@ -21,6 +21,10 @@ pub struct Recipe {
     pub summary: String,
     /// SPDX expression of what is built.
     pub license: String,
+    /// What the NVD calls its first source: `vendor:product`.
+    pub cpe: Option<String>,
+    /// The organisation that makes its first source.
+    pub originator: Option<String>,
     /// Script in `scripts/` that the step runs.
     pub script: String,
     /// Further files or directories of `scripts/` that the step may read.
@@ -67,6 +71,8 @@ struct File {
     name: Spanned<String>,
     summary: String,
     license: String,
+    cpe: Option<Spanned<String>>,
+    originator: Option<String>,
     script: Spanned<String>,
     #[serde(default)]
     files: Vec<Spanned<String>>,
@@ -114,6 +120,12 @@ impl Recipe {
                 return fail(name.span(), message, "relative to scripts/, without `.` or `..`");
             }
         }
+        if let Some(cpe) = &file.cpe
+            && !is_product(cpe.get_ref())
+        {
+            let message = format!("`{}` is not a product of a CPE", cpe.get_ref());
+            return fail(cpe.span(), message, "`vendor:product`, for example openssl:openssl");
+        }
         let timeout = match &file.timeout {
             None => TIMEOUT,
             Some(given) => match duration(given.get_ref()) {
@@ -149,6 +161,8 @@ impl Recipe {
             name: file.name.into_inner(),
             summary: file.summary,
             license: file.license,
+            cpe: file.cpe.map(Spanned::into_inner),
+            originator: file.originator,
             script: file.script.into_inner(),
             files: plain(file.files),
             sources: plain(file.sources),
@@ -163,7 +177,7 @@ impl Recipe {
     }
 
     /// Returns the additions that apply, the architecture's before the series'.
-    pub(super) fn additions(&self, arch: Arch, series: Option<&str>) -> Vec<&Addition> {
+    pub fn additions(&self, arch: Arch, series: Option<&str>) -> Vec<&Addition> {
         self.arch.get(&arch).into_iter().chain(series.and_then(|series| self.version.get(series))).collect()
     }
 }
@@ -177,6 +191,14 @@ fn with_hint(error: RecipeError) -> RecipeError {
         }
         other => other,
     }
+}
+
+/// Tells whether `text` is `vendor:product` as a CPE has them.
+fn is_product(text: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
+    };
+    text.split_once(':').is_some_and(|(vendor, product)| word(vendor) && word(product))
 }
 
 /// Parses `90s`, `30m`, `3h`.

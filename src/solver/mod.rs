@@ -46,5 +46,5 @@ pub use export::{ExportCacheError, Extent, PACKED, export_cache};
 pub use inputs::{Directory, Inputs, SecretValue};
 pub use jobs::{Jobs, JobsError};
 pub use record::{PARTS, RECORDS, Record};
-pub use run::{Kept, Solved, Solver};
+pub use run::{Kept, Pin, Solved, Solver};
 pub use source::SEEN;

@@ -66,6 +66,19 @@ pub struct Solved {
     pub ends: Vec<Digest>,
     /// What left each snapshot, in the words of a front end, for the history of an image.
     pub made_by: BTreeMap<Digest, String>,
+    /// What the sources of the graph turned out to be, by the digests of their vertices.
+    pub pins: BTreeMap<Digest, Pin>,
+}
+
+/// What a source turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pin {
+    /// An image by its manifest, a file by its bytes.
+    Sha256(Digest),
+    /// A repository by its commit.
+    Commit(String),
+    /// A directory by the content of its files (`cache`).
+    Content(Digest),
 }
 
 /// A result and all keys by which it is found.
@@ -97,6 +110,7 @@ pub(super) struct State {
     values: BTreeMap<Digest, Vec<Arc<Value>>>,
     /// What sources whose trees are not there yet turned out to be.
     found: BTreeMap<Digest, Found>,
+    pins: BTreeMap<Digest, Pin>,
     /// Vertices that caches elsewhere have answered.
     pub(super) answered: BTreeMap<Digest, Answered>,
     /// Contents of file operations, whose trees may come from elsewhere.
@@ -131,6 +145,7 @@ impl Solver<'_> {
             schedule: Schedule::new(graph, cost),
             values: BTreeMap::new(),
             found: BTreeMap::new(),
+            pins: BTreeMap::new(),
             answered: BTreeMap::new(),
             expected: BTreeSet::new(),
             kept: Vec::new(),
@@ -167,8 +182,8 @@ impl Solver<'_> {
         work.settle()?;
         let (ends, made_by) = (work.ends(output), work.made_by());
         let mut state = work.lock();
-        let kept = std::mem::take(&mut state.kept);
-        Ok(Solved { snapshot, content, ran: state.ran, cached: state.cached, kept, ends, made_by })
+        let (kept, pins) = (std::mem::take(&mut state.kept), std::mem::take(&mut state.pins));
+        Ok(Solved { snapshot, content, ran: state.ran, cached: state.cached, kept, ends, made_by, pins })
     }
 }
 
@@ -208,7 +223,13 @@ impl Work<'_> {
 
     /// Remembers what a source is, for whoever will want its tree.
     pub(super) fn note_found(&self, vertex: &Vertex, found: Found) {
+        self.pin(vertex, found.pin());
         self.lock().found.insert(vertex.digest, found);
+    }
+
+    /// Remembers what a source is, for whoever will want to say what went into the result.
+    pub(super) fn pin(&self, vertex: &Vertex, pin: Pin) {
+        self.lock().pins.insert(vertex.digest, pin);
     }
 
     /// Returns what a source is.

@@ -11,7 +11,7 @@
 use super::error::SolveError;
 use super::key;
 use super::mounts::missing;
-use super::run::{Work, snapshot_error};
+use super::run::{Pin, Work, snapshot_error};
 use super::value::Value;
 use crate::cache::Output;
 use crate::layer::Compression;
@@ -48,13 +48,29 @@ pub(super) enum Found {
     Git(Box<(GitSource, Resolved)>),
 }
 
+impl Found {
+    pub(super) fn pin(&self) -> Pin {
+        match self {
+            Self::Rootfs(digest) | Self::Image(_, digest, _) | Self::Layout(_, digest, _) => Pin::Sha256(*digest),
+            Self::Pinned(digest, _) | Self::ImageBlob(_, digest, _) | Self::LayoutBlob(_, digest, _) => {
+                Pin::Sha256(*digest)
+            }
+            Self::Git(found) => Pin::Commit(found.1.commit.clone()),
+        }
+    }
+}
+
 impl Work<'_> {
     /// Returns the value of a source.
     pub(super) fn source(&self, vertex: &Vertex, op: &pb::SourceOp) -> Result<Value, SolveError> {
         let fail = |error: SourceError| source_error(vertex, error);
         let identifier = Identifier::parse(op).map_err(SourceError::from).map_err(fail)?;
         let (found, content) = match identifier {
-            Identifier::Local(local) => return self.directory(vertex, &local),
+            Identifier::Local(local) => {
+                let value = self.directory(vertex, &local)?;
+                self.pin(vertex, Pin::Content(value.content));
+                return Ok(value);
+            }
             Identifier::Http(http) => return self.download(vertex, &http),
             Identifier::Layout { digest: Some(manifest), .. } if self.solver.inputs.images.contains_key(&manifest) => {
                 (Found::Rootfs(manifest), key::image(&manifest))
@@ -188,6 +204,7 @@ impl Work<'_> {
         self.told(vertex, None, || {
             let file = source::download(http, solver.store, solver.origins, &secrets, told);
             let file = file.map_err(|error| source_error(vertex, error))?;
+            self.pin(vertex, Pin::Sha256(file.blob.digest));
             let content = key::downloaded(&file);
             let found = solver.snapshots.get(&content.hex()).map_err(|error| snapshot_error(vertex.name(), error))?;
             let snapshot = match found {

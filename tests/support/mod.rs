@@ -3,6 +3,7 @@
 pub(crate) mod cell;
 pub(crate) mod images;
 pub(crate) mod registry;
+pub(crate) mod schema;
 pub(crate) mod solve;
 
 /// Reports that the machine lacks `what`, with the reason; fails instead when `DOCKLESS_REQUIRE` lists it.

@@ -7,4 +7,5 @@ mod keys;
 mod parse;
 mod write;
 
+pub(crate) use parse::{Output, OutputType};
 pub(crate) use write::{OutputArgs, Surroundings};

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::keys::Push;
 use super::parse::{Output, OutputType};
 use crate::build::BuildError;
+use crate::cli::attest::Attestor;
 use crate::cli::failure::Failure;
 use crate::engine::Embedded;
 use crate::export::{self, ArtifactKind, ExportError, ImageFacts, ImageLayer, ImageOptions, TarballOptions};
@@ -42,11 +43,13 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// The vertex whose result it is.
     pub(crate) vertex: Digest,
+    /// What documents about the result know.
+    pub(crate) attestor: Option<&'a Attestor>,
 }
 
 impl<'a> Surroundings<'a> {
     pub(crate) fn new(engine: &'a Embedded, progress: &'a dyn Progress, vertex: Digest) -> Self {
-        Self { store: &engine.store, registry: &engine.registry, progress, vertex }
+        Self { store: &engine.store, registry: &engine.registry, progress, vertex, attestor: None }
     }
 }
 
@@ -116,6 +119,9 @@ impl Output {
         }
         let names = image.names.iter().map(|name| Ok(export::reference(name)?.to_string()));
         let mut written = Written { said: None, image: None, names: names.collect::<Result<_, ExportError>>()? };
+        if let Some(attestor) = around.attestor {
+            image.attach = attestor.attach(&written.names);
+        }
         written.image = match (self.kind, &self.dest) {
             (OutputType::Image | OutputType::Registry, _) => {
                 let facts = self.keep(layers, &image, around)?;
@@ -131,6 +137,9 @@ impl Output {
                     OutputType::DockerArchive => export::docker_archive(layers, &image, dest)?,
                     _ => export::oci_layout(layers, &image, dest)?,
                 };
+                if let (OutputType::Tar, Some(attestor)) = (kind, around.attestor) {
+                    attestor.write_beside(dest, &artifact.digest)?;
+                }
                 written.said = Some(dest.display().to_string());
                 artifact.image
             }
