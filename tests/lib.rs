@@ -34,6 +34,7 @@ mod recipes;
 mod registries;
 mod registries_hostile;
 mod rootfs;
+mod rootfs_images;
 mod rootfs_properties;
 mod snapshots;
 mod store;

@@ -11,6 +11,7 @@ pub mod doctor;
 mod failure;
 mod grant;
 mod output;
+mod pins;
 pub mod progress;
 mod proof;
 pub mod report;

@@ -109,7 +109,7 @@ impl Session<'_> {
         let asked = cancel.clone();
         let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins()? };
         let executor = Executor::embedded();
-        let registry = Registry::new(origins.settings(), credentials()?);
+        let registry = registry(&origins)?;
         Ok(Embedded {
             store,
             snapshots,
@@ -146,6 +146,11 @@ impl Session<'_> {
         };
         View::open(mode, Style::of(variable), self.global.verbose)
     }
+}
+
+/// Returns registries, spoken to as these origins say.
+pub(super) fn registry(origins: &Origins) -> Result<Registry, Failure> {
+    Ok(Registry::new(origins.settings(), credentials()?))
 }
 
 /// Returns what the user has logged in to with docker's or podman's clients; nothing where there is no such file.

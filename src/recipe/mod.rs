@@ -22,7 +22,7 @@ mod select;
 mod version;
 
 pub use lock::{LockedSource, SourceLock};
-pub use lower::{JOBSERVER, Lowered, Profile, Recipes, Request, TIMEOUT};
+pub use lower::{BaseRoot, JOBSERVER, Lowered, Profile, Recipes, Request, TIMEOUT};
 pub use matrix::Matrix;
 pub use parse::{Addition, Recipe};
 pub use select::Choice;
