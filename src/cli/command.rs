@@ -1,8 +1,6 @@
 //! The commands.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,18 +9,15 @@ use clap::{CommandFactory as _, Parser as _};
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
 use super::cache::cache;
 use super::failure::Failure;
-use super::output::Output;
 use super::pins::{fetch, lock};
 use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, proof, report, signals};
+use super::{doctor, proof, recipe_image, report, signals};
 use crate::build::{BuildError, Corridor};
-use crate::export::{ImageLayer, ImageOptions};
-use crate::layer::{Compression, Owner, PackTimes};
+use crate::export::ImageLayer;
 use crate::llb;
-use crate::oci::Arch;
 use crate::progress::{Event, Progress};
 use crate::recipe::Request;
 use crate::release::{self, Variant};
@@ -126,7 +121,9 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
         if let Some(output) = &args.output {
             let tree = engine.snapshots.read(&tree)?;
-            write(output, tree.path(), *arch, epoch, session.jobs())?;
+            let image =
+                recipe_image::of_recipes(&project.recipes, &requests, &built.lowered, (*arch, epoch), session.jobs());
+            output.write(tree.path(), &[ImageLayer::Tree { path: tree.path().to_owned(), overlay: false }], &image)?;
             view.suspend(|| println(&output.dest.display().to_string()))?;
         } else {
             view.suspend(|| println(&tree.path().display().to_string()))?;
@@ -135,39 +132,6 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     }
     args.caches.write(session, &engine, &all.iter().collect::<Vec<_>>(), view);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes what a recipe made: owned by root, one time, one layer.
-fn write(output: &Output, tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> Result<(), Failure> {
-    let layers = [ImageLayer::Tree { path: tree.to_owned(), overlay: false }];
-    let image = image(tree, arch, epoch, jobs);
-    output.write(tree, &layers, &image)
-}
-
-/// An image that starts Python, where the tree is one.
-fn image(tree: &Path, arch: Arch, epoch: u64, jobs: NonZeroUsize) -> ImageOptions {
-    let python = tree.join("opt/python/bin/python3").symlink_metadata().is_ok();
-    let (entrypoint, path) = if python {
-        (vec!["/opt/python/bin/python3".to_owned()], "/opt/python/bin:/usr/local/bin:/usr/bin:/bin")
-    } else {
-        (Vec::new(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    };
-    ImageOptions {
-        arch,
-        epoch,
-        times: PackTimes::All(epoch),
-        owner: Owner::Root,
-        name: None,
-        entrypoint,
-        command: Vec::new(),
-        env: vec![format!("PATH={path}")],
-        working_directory: String::new(),
-        labels: BTreeMap::new(),
-        created_by: "dockless".to_owned(),
-        config: None,
-        compression: Compression::Gzip { level: 6 },
-        jobs,
-    }
 }
 
 fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &View) -> Result<ExitCode, Failure> {

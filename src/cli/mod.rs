@@ -14,6 +14,7 @@ mod output;
 mod pins;
 pub mod progress;
 mod proof;
+mod recipe_image;
 pub mod report;
 mod session;
 mod signals;
