@@ -30,6 +30,7 @@ mod messages_command;
 mod messages_report;
 mod patterns;
 mod policies;
+mod recipe_images;
 mod recipes;
 mod registries;
 mod registries_hostile;

@@ -27,8 +27,8 @@ const MATRIX: &str = "versions = ['1']\narchitectures = ['x86_64']\nsupported = 
                       name = 'r-{version}-{arch}'\nepoch = 1\n";
 
 /// Debian's registry on a port of loopback, a project that builds in an image of it, and a store.
-struct Bench {
-    place: TempDir,
+pub(crate) struct Bench {
+    pub(crate) place: TempDir,
     registry: Option<Child>,
     port: u16,
 }
@@ -41,7 +41,7 @@ impl Drop for Bench {
 
 impl Bench {
     /// `None`, said aloud, where there is no registry or no step can run.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let place = TempDir::new().expect("a place");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback").port();
         let mut bench = Self { place, registry: None, port };
@@ -98,18 +98,18 @@ impl Bench {
         self.place.path().join("project")
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(crate) fn write(&self, file: &str, text: &str) {
         let path = self.project().join(file);
         fs::create_dir_all(path.parent().expect("below")).expect("made");
         fs::write(path, text).expect("written");
     }
 
-    fn name(&self, rest: &str) -> String {
+    pub(crate) fn name(&self, rest: &str) -> String {
         format!("127.0.0.1:{}/some/base{rest}", self.port)
     }
 
     /// Gives an index of images for these architectures to the registry; returns the index's digest and theirs.
-    fn push(&self, tag: &str, architectures: &[&str], word: &str) -> (Digest, Vec<Digest>) {
+    pub(crate) fn push(&self, tag: &str, architectures: &[&str], word: &str) -> (Digest, Vec<Digest>) {
         let store = Store::open(&self.place.path().join("pushed")).expect("a store");
         let images: Vec<(&str, Digest)> =
             architectures.iter().map(|arch| (*arch, image(&store, arch, &format!("{word} {arch}")))).collect();
@@ -128,19 +128,19 @@ impl Bench {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the binary runs")
     }
 
     /// Runs a command that must succeed; returns its lines.
-    fn succeed(&self, args: &[&str]) -> Vec<String> {
+    pub(crate) fn succeed(&self, args: &[&str]) -> Vec<String> {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {}", words(&output));
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
     /// Runs a command that must be refused with these words.
-    fn refuse(&self, args: &[&str], code: i32, wanted: &[&str]) {
+    pub(crate) fn refuse(&self, args: &[&str], code: i32, wanted: &[&str]) {
         let output = self.run(args);
         let text = words(&output);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
@@ -162,7 +162,7 @@ fn read(tree: &str, file: &str) -> String {
 fn image(store: &Store, arch: &str, word: &str) -> Digest {
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     let mut files: Vec<PathBuf> = Vec::new();
-    for program in ["sh", "cat"] {
+    for program in ["sh", "cat", "mkdir", "chmod"] {
         let path = fs::canonicalize(Path::new("/bin").join(program)).expect("a program");
         let ldd = Command::new("ldd").arg(&path).output().expect("ldd");
         let libraries = String::from_utf8_lossy(&ldd.stdout).into_owned();
