@@ -6,6 +6,8 @@
 
 mod digest;
 mod platform;
+mod reference;
 
 pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher};
 pub use platform::{Arch, ArchError};
+pub use reference::{Reference, ReferenceError};

@@ -5,13 +5,11 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use oci_spec::distribution::Reference;
-
 use super::error::RegistryError;
 use super::manifest::{Descriptor, MOST, MOST_CONFIG, Manifest, diff_ids, select};
 use super::platform::Platform;
 use super::repository::{Registry, Repository};
-use crate::oci::{DiffId, Digest, DigestError};
+use crate::oci::{DiffId, Digest, DigestError, Reference};
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
 

@@ -18,7 +18,7 @@
 //! layout ......... the same from a directory
 //! ```
 //!
-//! Why not the client of the crate `oci-client` (0.18.0, read and tried; references are its type, which `oci-spec` has):
+//! Why not the client of the crate `oci-client` (0.18.0, read and tried):
 //! it reads manifests, tokens and error bodies of any length into memory; a token with a line end in it, which any
 //! server may send, makes it panic; a failed authorization is dropped and the request sent without one; it asks for
 //! `/v2/` before every request of a registry without tokens; `Retry-After` and often the status do not reach the caller,
@@ -34,11 +34,11 @@ mod platform;
 mod repository;
 mod request;
 
+pub use crate::oci::Reference;
 pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use image::{Image, PARALLEL, pull, push, resolve};
 pub use layout::Layout;
 pub use manifest::{Descriptor, Manifest};
-pub use oci_spec::distribution::Reference;
 pub use platform::Platform;
 pub use repository::{Registry, Repository};

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oci_spec::distribution::Reference;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue,
     LOCATION, RANGE,
@@ -18,7 +17,7 @@ use super::error::RegistryError;
 use super::manifest::{ACCEPT as MANIFESTS, MOST, Manifest};
 use super::request::Line;
 use crate::http::{Pace, Settings};
-use crate::oci::Digest;
+use crate::oci::{Digest, Reference};
 use crate::progress::{Event, Progress};
 use crate::store::{BlobWriter, Lock, Store, StoreError, Stored};
 

@@ -252,13 +252,10 @@ impl Reader<'_> {
     }
 
     fn reference(&self) -> Result<Reference, IdentifierError> {
-        let reference: Reference = self.rest.parse().map_err(|error: oci_spec::distribution::ParseError| {
-            self.malformed(&format!("not an image reference: {error}"))
-        })?;
-        // Others than SHA-256 are refused here and not when it is too late.
-        if let Some(text) = reference.digest() {
-            self.digest(Some(text))?;
-        }
+        let reference: Reference = self
+            .rest
+            .parse()
+            .map_err(|error: crate::oci::ReferenceError| self.malformed(&format!("not an image reference: {error}")))?;
         Ok(reference)
     }
 
