@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oci_spec::distribution::Reference;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::RootfsError;
-use crate::oci::{Arch, Digest};
+use crate::oci::{Arch, Digest, Reference, ReferenceError};
 
 /// What people write; there is nothing else to say.
 ///
@@ -89,9 +88,9 @@ impl Base {
 }
 
 fn parse(text: &str) -> Result<Base, String> {
-    let image: Reference = text.parse().map_err(|error| format!("`{text}` is not an image reference: {error}"))?;
-    let digest = image.digest().map(str::parse::<Digest>).transpose();
-    let digest = digest.map_err(|error| format!("the digest of `{text}` is not one of ours: {error}"))?;
+    let image: Reference =
+        text.parse().map_err(|error: ReferenceError| format!("`{text}` is not an image reference: {error}"))?;
+    let digest = image.digest().map(|digest| digest.parse().expect("references have our digests"));
     Ok(Base { image, digest })
 }
 
@@ -114,12 +113,10 @@ impl BaseImage {
     /// where only a tag is known, since a tag is something else every day.
     pub fn pins(&self) -> BTreeMap<Arch, Reference> {
         let image = &self.base.image;
-        let pinned = |digest: &Digest| {
-            let (registry, repository) = (image.registry().to_owned(), image.repository().to_owned());
-            match image.tag() {
-                Some(tag) => Reference::with_tag_and_digest(registry, repository, tag.to_owned(), digest.to_string()),
-                None => Reference::with_digest(registry, repository, digest.to_string()),
-            }
+        let tag = image.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let pinned = |digest: &Digest| -> Reference {
+            let text = format!("{}/{}{tag}@{digest}", image.registry(), image.repository());
+            text.parse().expect("its parts were read from a reference")
         };
         match (&self.lock, &self.base.digest) {
             (Some(lock), _) => lock.platforms.iter().map(|(arch, digest)| (*arch, pinned(digest))).collect(),
