@@ -76,6 +76,7 @@ fn recipes() -> Recipes {
         images: BTreeMap::from(
             ["bookworm-x86_64", "bookworm-x86"].map(|name| (name.to_owned(), Digest::of(name.as_bytes()))),
         ),
+        bases: BTreeMap::new(),
         matrix: Matrix::parse(matrix, Path::new("recipes/release.toml")).expect("valid matrix"),
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::BuildError;
 use crate::oci::Digest;
-use crate::recipe::{Matrix, Recipe, RecipeError, Recipes, SourceLock};
-use crate::rootfs::Rootfs;
+use crate::recipe::{BaseRoot, Matrix, Recipe, RecipeError, Recipes, SourceLock};
+use crate::rootfs::{BaseImage, Rootfs};
 use crate::source;
 
 /// Source sets in order of preference, unless the user says otherwise.
@@ -23,8 +23,10 @@ pub struct Project {
     pub root: PathBuf,
     /// Recipes and locks.
     pub recipes: Recipes,
-    /// Locked root filesystems by `<name>-<arch>`.
+    /// Locked root filesystems made of packages, by `<name>-<arch>`.
     pub rootfs: BTreeMap<String, Rootfs>,
+    /// Root filesystems that are images of registries, by name.
+    pub bases: BTreeMap<String, BaseImage>,
 }
 
 impl Project {
@@ -50,19 +52,41 @@ impl Project {
             return Err(BuildError::Io { action: "read", path, source: std::io::ErrorKind::NotFound.into() });
         };
         let locks = locks(&recipes_directory.join("locks"), sets)?;
-        let mut rootfs = BTreeMap::new();
-        let directory = root.join("rootfs");
-        if directory.is_dir() {
-            for path in files(&directory, "lock")? {
-                let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-                let read = source::read_rootfs(&directory, &stem)?;
-                rootfs.insert(stem, read);
-            }
-        }
+        let (rootfs, bases) = roots(&root.join("rootfs"))?;
         let images: BTreeMap<String, Digest> =
             rootfs.iter().map(|(name, rootfs)| (name.clone(), rootfs.lock.manifest)).collect();
-        Ok(Self { root: root.to_owned(), recipes: Recipes { recipes, locks, images, matrix }, rootfs })
+        let roots = bases.iter().map(|(name, base)| {
+            let pins = base.pins().iter().map(|(arch, pin)| (*arch, pin.to_string())).collect();
+            (name.clone(), BaseRoot { image: base.base.image.to_string(), pins })
+        });
+        let recipes = Recipes { recipes, locks, images, bases: roots.collect(), matrix };
+        Ok(Self { root: root.to_owned(), recipes, rootfs, bases })
     }
+}
+
+type Roots = (BTreeMap<String, Rootfs>, BTreeMap<String, BaseImage>);
+
+/// Reads root filesystems: those of packages that have a lock, and images with or without one.
+fn roots(directory: &Path) -> Result<Roots, BuildError> {
+    let (mut rootfs, mut bases) = Roots::default();
+    if !directory.is_dir() {
+        return Ok((rootfs, bases));
+    }
+    let stem = |path: &PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    for path in files(directory, "toml")? {
+        let name = stem(&path);
+        if let Some(base) = source::read_base(directory, &name)? {
+            bases.insert(name, base);
+        }
+    }
+    for path in files(directory, "lock")? {
+        let name = stem(&path);
+        if !bases.contains_key(&name) {
+            let read = source::read_rootfs(directory, &name)?;
+            rootfs.insert(name, read);
+        }
+    }
+    Ok((rootfs, bases))
 }
 
 fn locks(directory: &Path, sets: &[String]) -> Result<Vec<SourceLock>, BuildError> {

@@ -254,7 +254,7 @@ pub(crate) struct Lock {
     /// Only check that the locks are complete and agree
     #[arg(long, conflicts_with = "update")]
     pub(crate) check: bool,
-    /// Resolve these root filesystems anew, e.g. rootfs/bookworm-x86_64; needs apt
+    /// Resolve these root filesystems anew, e.g. rootfs/bookworm-x86_64; needs apt, or the image's registry
     #[arg(long, value_name = "ROOTFS", num_args = 1..)]
     pub(crate) update: Vec<String>,
 }

@@ -11,23 +11,22 @@ use super::cache::cache;
 use super::failure::Failure;
 use super::image;
 use super::output::Surroundings;
+use super::pins::{fetch, lock};
 use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, proof, report, signals};
+use super::{doctor, proof, recipe_image, report, signals};
 use crate::attest::Asked;
-use crate::build::{self, BuildError, Corridor};
+use crate::build::{BuildError, Corridor};
 use crate::export::{ImageLayer, ImageOptions};
-use crate::layer::{Owner, PackTimes};
 use crate::llb;
-use crate::oci::{Arch, Digest};
+use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::recipe::Request;
 use crate::release::{self, Variant};
 use crate::sandbox::{self, Cancel};
 use crate::solver::SolveError;
-use crate::source;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -111,7 +110,7 @@ fn watched(session: &Session<'_>, act: impl FnOnce(&View) -> Result<ExitCode, Fa
     result
 }
 
-fn requests(names: &[String]) -> Result<Vec<Request>, Failure> {
+pub(super) fn requests(names: &[String]) -> Result<Vec<Request>, Failure> {
     names.iter().map(|name| Ok(name.parse::<Request>()?)).collect()
 }
 
@@ -140,11 +139,8 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
             let tree = engine.snapshots.read(&tree)?;
             // What a recipe made: owned by root, one time, one layer.
             let layers = [ImageLayer::Tree { path: tree.path().to_owned(), overlay: false }];
-            let image = ImageOptions {
-                jobs: session.jobs(),
-                stop: engine.origins.stop.clone(),
-                ..image(tree.path(), *arch, epoch)
-            };
+            let image = recipe_image::of_recipes(&project.recipes, &requests, &built.lowered, (*arch, epoch));
+            let image = ImageOptions { jobs: session.jobs(), stop: engine.origins.stop.clone(), ..image };
             let asked = Asked { requests: &requests, arch: *arch, profile: corridor.profile, epoch, scripts: None };
             let attestor = args.attest.recipes(&project, &built.lowered, &asked, tree.path(), view)?;
             let around = Surroundings::new(&engine, view, Digest::of(b"dockless export"));
@@ -156,25 +152,6 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     }
     args.caches.write(session, &engine, &all.iter().collect::<Vec<_>>(), view);
     Ok(ExitCode::SUCCESS)
-}
-
-/// An image that starts Python, where the tree is one.
-fn image(tree: &Path, arch: Arch, epoch: u64) -> ImageOptions {
-    let python = tree.join("opt/python/bin/python3").symlink_metadata().is_ok();
-    let (entrypoint, path) = if python {
-        (vec!["/opt/python/bin/python3".to_owned()], "/opt/python/bin:/usr/local/bin:/usr/bin:/bin")
-    } else {
-        (Vec::new(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    };
-    ImageOptions {
-        epoch,
-        times: PackTimes::All(epoch),
-        owner: Owner::Root,
-        entrypoint,
-        env: vec![format!("PATH={path}")],
-        created_by: "dockless".to_owned(),
-        ..ImageOptions::new(arch)
-    }
 }
 
 fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
@@ -257,54 +234,6 @@ pub(super) fn definition(path: &Path) -> Result<llb::Graph, Failure> {
     read.map_err(failed)?;
     let graph = llb::Graph::from_bytes(&bytes).map_err(SolveError::from).map_err(BuildError::from)?;
     Ok(graph)
-}
-
-fn lock(session: &Session<'_>, args: &args::Lock, view: &View) -> Result<ExitCode, Failure> {
-    let root = session.project_root()?;
-    let store = session.store()?;
-    let origins = session.origins()?;
-    // Not a vertex of any graph: what is fetched is shown under one name.
-    let told: (&dyn Progress, Digest) = (view, Digest::of(b"dockless lock"));
-    for name in &args.update {
-        let name = name.trim_start_matches("rootfs/");
-        let place = (root.join("rootfs"), name);
-        let lock = source::update_rootfs(&store, (&place.0, place.1), &origins, session.jobs(), told)?;
-        view.suspend(|| println(&format!("rootfs/{name}.lock: {} packages, {}", lock.packages.len(), lock.manifest)))?;
-    }
-    if args.update.is_empty() {
-        let project = session.project()?;
-        for (name, rootfs) in &project.rootfs {
-            source::reproduce(&store, rootfs, &origins, session.jobs(), told)?;
-            view.suspend(|| {
-                println(&format!("rootfs/{name}: {} packages, {}", rootfs.lock.packages.len(), rootfs.lock.manifest))
-            })?;
-        }
-        for lock in &project.recipes.locks {
-            view.suspend(|| println(&format!("{}: {} sources", lock.set, lock.sources.len())))?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn fetch(session: &Session<'_>, args: &args::Fetch, view: &View) -> Result<ExitCode, Failure> {
-    let project = session.project()?;
-    let requests = requests(&args.recipes)?;
-    let store = session.store()?;
-    let origins = session.origins()?;
-    let epoch = session.epoch(&project);
-    for arch in &args.arch {
-        let lowered = project.recipes.lower(&requests, *arch, session.profile(), epoch)?;
-        let files: Vec<source::Pinned> = lowered.sources.values().map(build::pinned).collect();
-        let told: (&dyn Progress, Digest) = (view, lowered.graph.output().vertex);
-        source::fetch_all(&store, &files, &origins, source::PARALLEL, told)?;
-        for name in lowered.images.values() {
-            source::assemble(&store, &project.rootfs[name], &origins, session.jobs(), told)?;
-        }
-        view.suspend(|| {
-            println(&format!("{arch}: {} sources, {} root filesystems", files.len(), lowered.images.len()))
-        })?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn doctor(session: &Session<'_>, format: DoctorFormat) -> Result<ExitCode, Failure> {

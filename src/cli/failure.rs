@@ -93,6 +93,14 @@ impl Failure {
                     label: "here".to_owned(),
                 });
             }
+            Self::Build(BuildError::Source(SourceError::Rootfs(error))) => {
+                report.source = error.picture().map(|picture| SourcePicture {
+                    name: picture.path.display().to_string(),
+                    text: picture.text.clone(),
+                    span: picture.span.clone(),
+                    label: "here".to_owned(),
+                });
+            }
             Self::Build(BuildError::Engine(SolveError::Step(failure))) => {
                 report.log_tail = Some(failure.tail.join("\n").into_bytes());
                 report.log_path = Some(failure.log.clone());

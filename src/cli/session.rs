@@ -128,7 +128,11 @@ impl Session<'_> {
 
     /// Returns registries as the user has configured them.
     pub(super) fn registry(&self, cancel: &Cancel) -> Result<Registry, Failure> {
-        let origins = Origins { stop: stop(cancel), ..self.origins()? };
+        self.registry_by(&Origins { stop: stop(cancel), ..self.origins()? })
+    }
+
+    /// As `registry`, in the way that files are fetched.
+    pub(super) fn registry_by(&self, origins: &Origins) -> Result<Registry, Failure> {
         let credentials = credentials(self.global.registry_config.as_deref())?;
         Ok(Registry::new(origins.settings(), credentials).with_hosts(hosts(self.global)))
     }

@@ -21,6 +21,11 @@ pub const INCLUDE: &str = super::source::LOCAL_INCLUDE;
 /// Attribute: what local sources that may share a transfer have in common.
 pub const SHARED_KEY: &str = super::source::LOCAL_SHARED_KEY;
 
+/// Returns the image of a registry that `reference` names.
+pub fn image(reference: &str) -> Op {
+    source(format!("{}://{reference}", super::source::IMAGE), &[])
+}
+
 /// Returns the image `manifest` of the client's layout `name`.
 pub fn oci_layout(name: &str, manifest: &Digest) -> Op {
     source(format!("{OCI_LAYOUT}{name}@{manifest}"), &[])

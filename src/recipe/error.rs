@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::oci::Arch;
+
 /// A place in a text, for whoever draws it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -83,6 +85,18 @@ pub enum RecipeError {
         /// Name with architecture.
         rootfs: String,
     },
+    /// The image that is the root filesystem is not there for that architecture.
+    #[error("recipe `{recipe}` builds in `rootfs/{rootfs}`, whose lock has no linux/{} of `{image}`", arch.oci())]
+    RootfsPlatform {
+        /// The recipe.
+        recipe: String,
+        /// Name of the root filesystem.
+        rootfs: String,
+        /// The image.
+        image: String,
+        /// What is built for.
+        arch: Arch,
+    },
     /// A version is not one.
     #[error("`{text}` is not a version: write 3.11 or 3.11.2")]
     Version {
@@ -124,6 +138,10 @@ impl RecipeError {
             Self::UnknownSource { .. } => Some("add `--sources debian,upstream`, or lock the source".to_owned()),
             Self::UnknownSet { known, .. } => Some(format!("sets: {}", known.join(", "))),
             Self::Circle { .. } => Some("remove one of these from `needs`".to_owned()),
+            Self::RootfsPlatform { rootfs, arch, .. } => Some(format!(
+                "if the image has it by now, run `dockless lock --update rootfs/{rootfs}`; or describe another root \
+                 filesystem for {arch} in `rootfs/{rootfs}-{arch}.toml`"
+            )),
             Self::UnknownRootfs { rootfs, .. } => Some(format!("run `dockless lock --update rootfs/{rootfs}`")),
             Self::Version { .. } => None,
         }

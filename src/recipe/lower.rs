@@ -56,10 +56,21 @@ pub struct Recipes {
     pub recipes: BTreeMap<String, Recipe>,
     /// Source locks in order of preference.
     pub locks: Vec<SourceLock>,
-    /// Manifest digests of locked root filesystems, by `<name>-<arch>`.
+    /// Manifest digests of root filesystems that are made of locked packages, by `<name>-<arch>`.
     pub images: BTreeMap<String, Digest>,
+    /// Root filesystems that are images of registries, by `<name>` or, before that one, `<name>-<arch>`.
+    pub bases: BTreeMap<String, BaseRoot>,
     /// The release matrix.
     pub matrix: Matrix,
+}
+
+/// A root filesystem that is an image of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseRoot {
+    /// The image as its file names it.
+    pub image: String,
+    /// What a graph calls it by architecture, with a digest; empty where only a tag is known.
+    pub pins: BTreeMap<Arch, String>,
 }
 
 /// A graph, and what its source vertices stand for.
@@ -69,8 +80,10 @@ pub struct Lowered {
     pub graph: Graph,
     /// Chosen sources by digest.
     pub sources: BTreeMap<Digest, Choice>,
-    /// Root filesystems by manifest digest: `<name>-<arch>`.
+    /// Root filesystems made of packages by manifest digest: `<name>-<arch>`.
     pub images: BTreeMap<Digest, String>,
+    /// Root filesystems that are images of registries, by what the graph calls them: `<name>`.
+    pub bases: BTreeMap<String, String>,
     /// Version of every package, by name.
     pub versions: BTreeMap<String, String>,
 }
@@ -111,6 +124,7 @@ impl Recipes {
             done: BTreeMap::new(),
             sources: BTreeMap::new(),
             images: BTreeMap::new(),
+            bases: BTreeMap::new(),
             versions: BTreeMap::new(),
         };
         let mut outputs = Vec::new();
@@ -122,8 +136,8 @@ impl Recipes {
             outputs.push(lowering.package(&request.name, request.version.as_deref(), &mut Vec::new())?.output);
         }
         let output = lowering.merged("result", &outputs).expect("at least one request");
-        let Lowering { builder, sources, images, versions, .. } = lowering;
-        Ok(Lowered { graph: builder.finish(output), sources, images, versions })
+        let Lowering { builder, sources, images, bases, versions, .. } = lowering;
+        Ok(Lowered { graph: builder.finish(output), sources, images, bases, versions })
     }
 }
 
@@ -144,6 +158,7 @@ struct Lowering<'a> {
     done: BTreeMap<(String, Option<String>), Built>,
     sources: BTreeMap<Digest, Choice>,
     images: BTreeMap<Digest, String>,
+    bases: BTreeMap<String, String>,
     versions: BTreeMap<String, String>,
 }
 
@@ -237,13 +252,31 @@ impl<'a> Lowering<'a> {
 
     fn root(&mut self, recipe: &Recipe) -> Result<Edge, RecipeError> {
         let rootfs = format!("{}-{}", recipe.rootfs, self.arch);
-        let Some(manifest) = self.recipes.images.get(&rootfs).copied() else {
-            return Err(RecipeError::UnknownRootfs { recipe: recipe.name.clone(), rootfs });
-        };
+        let Some(manifest) = self.recipes.images.get(&rootfs).copied() else { return self.base(recipe, rootfs) };
         let label = format!("root filesystem {rootfs}");
         let image = op::oci_layout(&format!("dockless/{rootfs}"), &manifest);
         self.images.insert(manifest, rootfs);
         Ok(self.builder.add(&label, image, &[], self.arch, &["source.ocilayout"]))
+    }
+
+    /// Adds the image that is the root of a recipe; `wanted` is `<name>-<arch>`.
+    fn base(&mut self, recipe: &Recipe, wanted: String) -> Result<Edge, RecipeError> {
+        let (recipes, unknown) =
+            (self.recipes, |rootfs| RecipeError::UnknownRootfs { recipe: recipe.name.clone(), rootfs });
+        let Some((name, base)) =
+            recipes.bases.get_key_value(&wanted).or_else(|| recipes.bases.get_key_value(&recipe.rootfs))
+        else {
+            return Err(unknown(wanted));
+        };
+        let Some(pin) = base.pins.get(&self.arch) else {
+            let (rootfs, image) = (name.clone(), base.image.clone());
+            return Err(match base.pins.keys().next() {
+                None => unknown(rootfs),
+                Some(_) => RecipeError::RootfsPlatform { recipe: recipe.name.clone(), rootfs, image, arch: self.arch },
+            });
+        };
+        self.bases.insert(pin.clone(), name.clone());
+        Ok(self.builder.add(&format!("root filesystem {name}"), op::image(pin), &[], self.arch, &["source.image"]))
     }
 
     fn source(&mut self, choice: Choice) -> Edge {

@@ -14,6 +14,7 @@
 //! merged outputs of what it needs are read-only mounts; `/out` starts empty and is its output. Why not one container
 //! that grows layer by layer: then every package would depend on every earlier one, and nothing could run in parallel.
 
+mod image;
 mod lock;
 mod lower;
 mod matrix;
@@ -21,8 +22,9 @@ mod parse;
 mod select;
 mod version;
 
+pub use image::RecipeImage;
 pub use lock::{LockedSource, SourceLock};
-pub use lower::{JOBSERVER, Lowered, Profile, Recipes, Request, TIMEOUT};
+pub use lower::{BaseRoot, JOBSERVER, Lowered, Profile, Recipes, Request, TIMEOUT};
 pub use matrix::Matrix;
 pub use parse::{Addition, Recipe};
 pub use select::Choice;

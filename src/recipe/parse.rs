@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::RecipeError;
+use super::image::{RecipeImage, Table};
 use super::lock::is_plain_name;
 use crate::oci::Arch;
 
@@ -45,6 +46,8 @@ pub struct Recipe {
     pub arch: BTreeMap<Arch, Addition>,
     /// Additions by series, e.g. `3.10`.
     pub version: BTreeMap<String, Addition>,
+    /// What an image of it says, where that is more than its files.
+    pub image: Option<RecipeImage>,
 }
 
 /// What an architecture or a series adds to a recipe; its environment wins over the recipe's.
@@ -90,6 +93,7 @@ struct File {
     arch: BTreeMap<Spanned<String>, Addition>,
     #[serde(default)]
     version: BTreeMap<String, Addition>,
+    image: Option<Table>,
 }
 
 /// How long a step may run unless its recipe says otherwise.
@@ -156,6 +160,7 @@ impl Recipe {
                 Err(error) => return fail(name.span(), error.to_string(), "write [arch.x86_64] or [arch.x86]"),
             }
         }
+        let image = file.image.map(|image| image.check(text, path)).transpose()?;
         let plain = |list: Vec<Spanned<String>>| list.into_iter().map(Spanned::into_inner).collect();
         Ok(Self {
             name: file.name.into_inner(),
@@ -173,6 +178,7 @@ impl Recipe {
             env: file.env.into_iter().map(|(key, value)| (key.into_inner(), value)).collect(),
             arch,
             version: file.version,
+            image,
         })
     }
 

@@ -1,13 +1,35 @@
 //! What can be wrong with a root filesystem's list, lock or packages.
 
 use std::io;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use crate::oci::Digest;
+
+/// A place in a text, for whoever draws it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// The file.
+    pub path: PathBuf,
+    /// Its whole text.
+    pub text: String,
+    /// Bytes of `text` that the message is about.
+    pub span: Range<usize>,
+}
 
 /// Why a root filesystem could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
+    /// A file that names an image is not what it should be; the picture shows where.
+    #[error("{message}")]
+    Text {
+        /// One line.
+        message: String,
+        /// What to do.
+        help: String,
+        /// Where.
+        picture: Box<Picture>,
+    },
     /// A list or lock is not what its schema says.
     #[error("`{}` is not what it should be", path.display())]
     Toml {
@@ -89,14 +111,34 @@ pub enum RootfsError {
 }
 
 impl RootfsError {
+    /// Makes the error of a place in a file.
+    pub(super) fn at(path: &Path, text: &str, span: Range<usize>, message: String, help: &str) -> Self {
+        // A span past the end (an error at end of file) is drawn on the last byte.
+        let end = span.end.min(text.len());
+        let picture = Picture { path: path.to_owned(), text: text.to_owned(), span: span.start.min(end)..end };
+        Self::Text { message, help: help.to_owned(), picture: Box::new(picture) }
+    }
+
+    /// Where in which file, if it is about one.
+    pub fn picture(&self) -> Option<&Picture> {
+        match self {
+            Self::Text { picture, .. } => Some(picture),
+            _ => None,
+        }
+    }
+
     /// Tells whether a list or lock is wrong, rather than a package or the machine.
     pub fn is_input(&self) -> bool {
-        matches!(self, Self::Toml { .. } | Self::Value { .. } | Self::Stale { .. } | Self::Conflict { .. })
+        matches!(
+            self,
+            Self::Text { .. } | Self::Toml { .. } | Self::Value { .. } | Self::Stale { .. } | Self::Conflict { .. }
+        )
     }
 
     /// Returns the way out, where one is known.
     pub fn help(&self) -> Option<String> {
         match self {
+            Self::Text { help, .. } => Some(help.clone()),
             Self::Stale { name, .. } => Some(format!("write it anew with `dockless lock --update rootfs/{name}`")),
             Self::Toml { path, .. } | Self::Value { path, .. } => {
                 let name = path.file_stem()?.to_string_lossy();

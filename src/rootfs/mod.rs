@@ -1,6 +1,8 @@
-//! Root filesystems made of Debian packages, as values: lists, locks, apt's configuration, packages, the merged tree.
+//! Root filesystems as values: made of Debian packages (lists, locks, apt's configuration, packages, the merged tree), or
+//! an image of a registry.
 //!
 //! ```text
+//! base ... rootfs/<name>.toml    which image, and its lock; the rest of this drawing is about packages
 //! list ... rootfs/<name>.toml    which packages, and what maintainer scripts would have done
 //! lock ... rootfs/<name>.lock    exactly which .debs, and the digest of the image they make
 //! apt .... text of apt's files -> mirrors
@@ -15,6 +17,7 @@
 //! Why not debootstrap or dpkg: they run maintainer scripts, which need root and leave machine-made bytes behind.
 
 mod apt;
+mod base;
 mod deb;
 mod error;
 mod image;
@@ -25,8 +28,9 @@ mod pair;
 mod tree;
 
 pub use apt::{AptSource, debian_sources, parse_list, parse_mirror_list, parse_sources};
+pub use base::{Base, BaseImage, BaseLock};
 pub use deb::{Kind, Member, extract, members};
-pub use error::RootfsError;
+pub use error::{Picture, RootfsError};
 pub use image::{Blob, blobs, config, manifest};
 pub use list::{List, Mode};
 pub use lock::{Lock, Package};

@@ -158,7 +158,7 @@ pub enum SourceError {
         file: String,
     },
     /// An assembled root filesystem is not the one that its lock names.
-    #[error("root filesystem `{name}` was assembled as {actual} but its lock names {expected}")]
+    #[error("root filesystem `{name}` turned out as {actual} but its lock names {expected}")]
     Image {
         /// Its name.
         name: String,
@@ -166,6 +166,14 @@ pub enum SourceError {
         expected: Digest,
         /// The manifest that came out.
         actual: Digest,
+    },
+    /// A root filesystem is an image of which only the tag is known.
+    #[error("root filesystem `{name}` is `{image}`, which has no lock for what is built")]
+    Unlocked {
+        /// Name of the root filesystem.
+        name: String,
+        /// The image.
+        image: String,
     },
     /// A program of apt's failed.
     #[error("`{command}` failed ({status}):\n{output}")]
@@ -225,6 +233,7 @@ impl SourceError {
             | Self::Offline { .. }
             | Self::Proxy { .. }
             | Self::Image { .. }
+            | Self::Unlocked { .. }
             | Self::NoMirror => true,
             Self::Unavailable { tried, .. } => {
                 tried.iter().all(|tried| matches!(tried.reason, Reason::Address | Reason::NoMirror))
@@ -278,6 +287,7 @@ impl SourceError {
                 "the lock was written by a dockless that assembles differently, or by hand: write it anew with \
                  `dockless lock --update rootfs/{name}`"
             ),
+            Self::Unlocked { name, .. } => format!("run `dockless lock --update rootfs/{name}`"),
             Self::Apt { .. } | Self::AptAnswer { .. } => {
                 "the index comes from the first mirror only: name another with --debian-mirror URL".to_owned()
             }

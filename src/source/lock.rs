@@ -61,7 +61,7 @@ pub fn update_rootfs(
 }
 
 /// Puts a file in the place of another, whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o644))

@@ -12,7 +12,7 @@
 //! http ........... one transfer, resumable; headers are read apart
 //! partial ........ what has come of a file, on disk between runs
 //! origin ......... pins, mirrors, proxies, patience
-//! rootfs ......... packages -> one image in the store
+//! rootfs ......... packages -> one image in the store; base: one of a registry instead
 //! apt ............ this machine's mirrors and its resolver
 //! download ....... one file of any address, revalidated; filename: what it is called
 //! git ............ a repository at a commit, by the machine's `git`
@@ -24,6 +24,7 @@
 //! and a plain mirror next door is as good as any.
 
 mod apt;
+mod base;
 mod download;
 mod error;
 mod fetch;
@@ -44,6 +45,7 @@ mod wait;
 
 pub use crate::http::{Patience, Proxies, Stop};
 pub use apt::{host_mirrors, host_sources};
+pub use base::{check_base, fetch_base, read_base, update_base};
 pub use download::{Downloaded, FileAttributes, HttpSource, Secrets, download};
 pub use error::SourceError;
 pub use fetch::{LARGEST, PARALLEL, fetch, fetch_all};

@@ -31,6 +31,9 @@ pub struct Assembled {
     pub layers: Vec<Blob>,
 }
 
+/// Media type of the manifests that are made here.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// The name of a root filesystem's image in the store.
 pub fn tag(name: &str) -> String {
     format!("rootfs/{name}")
@@ -50,12 +53,12 @@ pub fn assemble(
 ) -> Result<Assembled, SourceError> {
     let Rootfs { name, list, lock } = rootfs;
     if let Some(there) = already(store, &lock.manifest)? {
-        tag_image(store, name, &there.manifest)?;
+        tag_image(store, &tag(name), MANIFEST, &there.manifest)?;
         return Ok(there);
     }
     let _lock = wait_for(store, &format!("rootfs-{}", lock.manifest.hex()), &tag(name), origins, progress)?;
     if let Some(there) = already(store, &lock.manifest)? {
-        tag_image(store, name, &there.manifest)?;
+        tag_image(store, &tag(name), MANIFEST, &there.manifest)?;
         return Ok(there);
     }
     let built = build(store, (name, list, &lock.packages), origins, jobs, (progress, vertex))?;
@@ -63,7 +66,7 @@ pub fn assemble(
         let (expected, actual) = (lock.manifest, built.manifest.digest);
         return Err(SourceError::Image { name: name.clone(), expected, actual });
     }
-    tag_image(store, name, &built.manifest)?;
+    tag_image(store, &tag(name), MANIFEST, &built.manifest)?;
     Ok(built)
 }
 
@@ -196,17 +199,17 @@ fn put(store: &Store, bytes: &[u8]) -> Result<Blob, SourceError> {
     Ok(Blob { digest: stored.digest, size: stored.size })
 }
 
-fn tag_image(store: &Store, name: &str, manifest: &Blob) -> Result<(), SourceError> {
-    let name = tag(name);
+/// Gives a manifest of the store a name, unless it has it.
+pub(super) fn tag_image(store: &Store, name: &str, media_type: &str, manifest: &Blob) -> Result<(), SourceError> {
     let descriptor: Descriptor = DescriptorBuilder::default()
-        .media_type(MediaType::ImageManifest)
+        .media_type(MediaType::from(media_type))
         .digest(manifest.digest.to_string().parse::<oci_spec::image::Digest>().expect("our digests are OCI's"))
         .size(manifest.size)
         .build()
         .expect("media type, digest and size are all that a descriptor needs");
-    let there = store.resolve(&name)?;
+    let there = store.resolve(name)?;
     if there.is_none_or(|there| there.digest() != descriptor.digest()) {
-        store.tag(&name, &descriptor)?;
+        store.tag(name, &descriptor)?;
     }
     Ok(())
 }
