@@ -144,7 +144,11 @@ pub(super) fn check_global(records: &[u8]) -> Result<(), &'static str> {
     })
 }
 
-fn each(mut records: &[u8], mut act: impl FnMut(&[u8], &[u8]) -> Result<(), &'static str>) -> Result<(), &'static str> {
+/// Calls `act` with the key and value of each record.
+pub(super) fn each(
+    mut records: &[u8],
+    mut act: impl FnMut(&[u8], &[u8]) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
     const BROKEN: &str = "a PAX record is broken";
     while !records.is_empty() {
         // Some writers fill up with zeros.
@@ -168,7 +172,7 @@ pub(super) fn parse<T: std::str::FromStr>(bytes: &[u8]) -> Result<T, &'static st
 }
 
 /// Reads a decimal number of seconds; what is finer than a nanosecond is dropped.
-fn time(value: &[u8]) -> Result<(i64, i64), &'static str> {
+pub(super) fn time(value: &[u8]) -> Result<(i64, i64), &'static str> {
     let dot = value.iter().position(|byte| *byte == b'.').unwrap_or(value.len());
     let seconds: i64 = parse(&value[..dot])?;
     let digits = value[dot..].iter().skip(1).copied();

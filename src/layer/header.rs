@@ -11,7 +11,7 @@ pub(super) const BLOCK: usize = 512;
 const LARGEST_ID: u32 = 0o777_7777;
 
 /// Largest size that eleven octal digits hold.
-const LARGEST_SIZE: u64 = 0o777_7777_7777;
+pub(super) const LARGEST_SIZE: u64 = 0o777_7777_7777;
 
 /// What goes into an entry's header.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ fn set_bytes(field: &mut [u8], bytes: &[u8]) {
 }
 
 /// Appends `<length> <key>=<value>\n`, where the length counts itself.
-fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(super) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while rest + length.to_string().len() != length {

@@ -11,7 +11,7 @@ use super::sparse::{MOST_REGIONS, Region, check, old_regions};
 use super::walk::Attributes;
 
 /// Most bytes of all extension headers and long names of one entry; they are held in memory.
-const LONGEST_RECORD: u64 = 1 << 20;
+pub(super) const LONGEST_RECORD: u64 = 1 << 20;
 
 /// Most bytes read behind the end mark; writers fill up to a block of a tape, 10 KiB by habit.
 const LONGEST_TRAIL: u64 = 64 << 20;
@@ -169,6 +169,11 @@ impl<'a, R: Read> TarReader<'a, R> {
         }
         let is_old_sparse = kind == EntryType::GNUSparse;
         let kind = match kind {
+            EntryType::Regular | EntryType::Continuous
+                if path.ends_with(b"/") && extensions.size.unwrap_or(size) > 0 =>
+            {
+                return Err(refused("by its name it is a directory, but it has content"));
+            }
             // Before ustar a directory was a file whose name ends with a slash.
             EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => EntryKind::Directory,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => EntryKind::File,
@@ -394,6 +399,6 @@ fn trim(mut name: Vec<u8>) -> Vec<u8> {
     name
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
