@@ -29,7 +29,8 @@ pub(super) struct Ahead {
     back: Sender<Vec<u8>>,
     current: Vec<u8>,
     at: usize,
-    ended: Option<Option<DiffId>>,
+    ended: bool,
+    diff_id: Option<DiffId>,
 }
 
 impl Ahead {
@@ -43,12 +44,12 @@ impl Ahead {
         let (out, coming) = sync_channel(BUFFERS);
         let (back, empty) = channel();
         scope.spawn(move || work(reader, &limits, hash, &out, &empty));
-        Self { coming, back, current: Vec::new(), at: 0, ended: None }
+        Self { coming, back, current: Vec::new(), at: 0, ended: false, diff_id: None }
     }
 
     /// Digest of all that was read, once that was all and if it was asked for.
     pub(super) fn diff_id(&self) -> Option<DiffId> {
-        self.ended.flatten()
+        self.diff_id
     }
 }
 
@@ -97,7 +98,7 @@ fn work(reader: impl Read, limits: &Limits, hash: bool, out: &SyncSender<Message
 impl Read for Ahead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.current.len() {
-            if self.ended.is_some() {
+            if self.ended {
                 return Ok(0);
             }
             let used = std::mem::take(&mut self.current);
@@ -109,7 +110,7 @@ impl Read for Ahead {
             match self.coming.recv() {
                 Ok(Message::Bytes(bytes)) => self.current = bytes,
                 Ok(Message::Failed(error)) => return Err(error),
-                Ok(Message::End(diff_id)) => self.ended = Some(diff_id),
+                Ok(Message::End(diff_id)) => (self.ended, self.diff_id) = (true, diff_id),
                 Err(_) => return Err(io::Error::other("the thread that decompresses is gone")),
             }
         }

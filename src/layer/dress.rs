@@ -5,24 +5,36 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::error::LayerError;
-use super::place::open_directory;
-use super::reader::{Entry, EntryKind};
+use super::reader::Entry;
 use super::record::{SECURITY_CAPABILITY, record_capability, record_owner};
-use super::unpack::{Unpacker, parts, times};
-use super::walk::is_content;
+use super::unpack::{UnpackOptions, Unpacked, times};
+use super::walk::{is_content, path_from};
 
-impl Unpacker<'_> {
+/// Gives unpacked files what they should have, and counts what the machine did not allow.
+#[derive(Debug, Clone)]
+pub(super) struct Dresser<'a> {
+    root: &'a Path,
+    options: &'a UnpackOptions,
+    pub(super) done: Unpacked,
+}
+
+impl<'a> Dresser<'a> {
+    pub(super) fn new(root: &'a Path, options: &'a UnpackOptions) -> Self {
+        Self { root, options, done: Unpacked::default() }
+    }
+
     /// Gives a file just written what it should have.
-    pub(super) fn dress_file(&mut self, entry: &Entry, file: &File) -> Result<(), LayerError> {
+    pub(super) fn file(&mut self, entry: &Entry, file: &File) -> Result<(), LayerError> {
         let stat = rustix::fs::fstat(file).map_err(|error| self.failed("examine", &entry.path, error))?;
-        self.remember(&stat)?;
         // In this order: a change of owner takes set-user-ID bits and file capabilities away, and attributes of users
         // need a file that may be written to.
         let changed = self.own(entry, file.as_fd(), &stat)?;
@@ -36,24 +48,16 @@ impl Unpacker<'_> {
     }
 
     /// Gives a link, FIFO or device its owner, mode and time.
-    pub(super) fn dress(&mut self, entry: &Entry, parent: BorrowedFd<'_>, leaf: &[u8]) -> Result<(), LayerError> {
-        // Held without opening it: a FIFO would wait for a writer, a device might act.
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let node = rustix::fs::openat(parent, OsStr::from_bytes(leaf), flags, Mode::empty())
-            .map_err(|error| self.failed("examine", &entry.path, error))?;
-        let stat = rustix::fs::fstat(&node).map_err(|error| self.failed("examine", &entry.path, error))?;
-        if entry.kind != EntryKind::HardLink {
-            self.remember(&stat)?;
-        }
+    pub(super) fn node(&mut self, entry: &Entry, node: BorrowedFd<'_>, stat: &Stat) -> Result<(), LayerError> {
         self.done.attributes_refused += entry.xattrs.iter().filter(|(name, _)| is_content(name)).count() as u64;
-        let changed = self.own(entry, node.as_fd(), &stat)?;
+        let changed = self.own(entry, node, stat)?;
         let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
         if !is_link && (changed || stat.st_mode & 0o7777 != entry.mode) {
             let path = format!("/proc/self/fd/{}", node.as_raw_fd());
             rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(entry.mode), AtFlags::empty())
                 .map_err(|error| self.failed("set the mode of", &entry.path, error))?;
         }
-        rustix::fs::utimensat(&node, "", &times(entry.mtime), AtFlags::EMPTY_PATH)
+        rustix::fs::utimensat(node, "", &times(entry.mtime), AtFlags::EMPTY_PATH)
             .map_err(|error| self.failed("set the time of", &entry.path, error))
     }
 
@@ -95,33 +99,19 @@ impl Unpacker<'_> {
         }
     }
 
-    /// Does what comes after all entries.
-    pub(super) fn finish(&mut self) -> Result<(), LayerError> {
-        if self.leftovers {
-            self.remove_leftovers()?;
-        }
-        // Backwards, so that a directory is closed after those in it.
-        for (path, (mode, mtime)) in std::mem::take(&mut self.directories).iter().rev() {
-            let parts = parts(path).expect("checked when it was unpacked");
-            let directory = match parts.split_last() {
-                None => open_directory(self.place.root(), b"."),
-                Some((leaf, above)) => self.place.find(above).and_then(|parent| open_directory(parent.as_fd(), leaf)),
-            };
-            let directory = match directory {
-                Ok(directory) => directory,
-                // A later entry replaced or removed it.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-                Err(error) => return Err(self.failed("open", path, error)),
-            };
-            rustix::fs::fchmod(&directory, Mode::from_raw_mode(*mode))
-                .and_then(|()| rustix::fs::futimens(&directory, &times(*mtime)))
-                .map_err(|error| self.failed("set the mode of", path, error))?;
-        }
-        Ok(())
+    pub(super) fn failed(&self, action: &'static str, path: &[u8], source: impl Into<io::Error>) -> LayerError {
+        // Joined as text: an absolute name must not hide the root.
+        let relative = path_from(path.strip_prefix(b"/").unwrap_or(path));
+        LayerError::Io { action, path: self.root.join(relative), source: source.into() }
     }
+}
 
-    /// Removes what AUFS left; hard links to it are made by now.
-    fn remove_leftovers(&mut self) -> Result<(), LayerError> {
-        self.place.remove_names(b".wh..wh.").map_err(|error| self.failed("remove", b".wh..wh.plnk", error))
+impl Unpacked {
+    /// Adds what another thread counted.
+    pub(super) fn add(&mut self, part: &Self) {
+        self.owners_refused += part.owners_refused;
+        self.owners_recorded += part.owners_recorded;
+        self.attributes_refused += part.attributes_refused;
+        self.attributes_ignored += part.attributes_ignored;
     }
 }

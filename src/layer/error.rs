@@ -72,9 +72,9 @@ pub enum LayerError {
     #[error("the archive has the diff ID `{}`, but the image's configuration says `{}`: one of both is wrong", found.0, expected.0)]
     DiffId {
         /// What the configuration says.
-        expected: DiffId,
+        expected: Box<DiffId>,
         /// What the archive has.
-        found: DiffId,
+        found: Box<DiffId>,
     },
     /// A file changed while it was packed.
     #[error("`{}` changed while it was read", path.display())]

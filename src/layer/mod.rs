@@ -32,6 +32,7 @@ mod rewrite;
 mod sparse;
 mod unpack;
 mod walk;
+mod writers;
 
 pub use compress::{Compression, Compressor, Hashed};
 pub use decompress::decompress;

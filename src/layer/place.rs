@@ -111,6 +111,11 @@ impl Place {
         }
     }
 
+    /// Tells whether it matters what this archive brought.
+    pub(super) fn remembers(&self) -> bool {
+        self.ours.is_some()
+    }
+
     /// Notes that this archive brought a file; tells whether it had to.
     pub(super) fn remember(&mut self, stat: &Stat) -> bool {
         self.ours.as_mut().is_some_and(|ours| ours.inodes.insert((stat.st_dev, stat.st_ino)))
@@ -158,16 +163,16 @@ impl Place {
         }
         Ok(())
     }
+}
 
-    /// Leaves the mark by which overlayfs hides a name of lower layers; where this archive brought one itself, that does.
-    pub(super) fn mark(&mut self, parent: BorrowedFd<'_>, leaf: &[u8], times: &Timestamps) -> Result<()> {
-        let name = OsStr::from_bytes(leaf);
-        match examine(parent, leaf)? {
-            Some(there) if is_directory(&there) => mark_opaque(open_directory(parent, leaf)?.as_fd()),
-            Some(_) => Ok(()),
-            None => rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
-                .and_then(|()| rustix::fs::utimensat(parent, name, times, AtFlags::SYMLINK_NOFOLLOW)),
-        }
+/// Leaves the mark by which overlayfs hides a name of lower layers; where this archive brought one itself, that does.
+pub(super) fn mark(parent: BorrowedFd<'_>, leaf: &[u8], times: &Timestamps) -> Result<()> {
+    let name = OsStr::from_bytes(leaf);
+    match examine(parent, leaf)? {
+        Some(there) if is_directory(&there) => mark_opaque(open_directory(parent, leaf)?.as_fd()),
+        Some(_) => Ok(()),
+        None => rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
+            .and_then(|()| rustix::fs::utimensat(parent, name, times, AtFlags::SYMLINK_NOFOLLOW)),
     }
 }
 

@@ -140,6 +140,15 @@ impl<'a, R: Read> TarReader<'a, R> {
         Ok(count)
     }
 
+    /// Reads that much content of the current entry.
+    pub(super) fn read_all(&mut self, mut buffer: &mut [u8]) -> Result<(), LayerError> {
+        while !buffer.is_empty() {
+            let count = self.read(buffer)?;
+            buffer = &mut buffer[count..];
+        }
+        Ok(())
+    }
+
     fn entry(
         &mut self,
         block: &[u8; BLOCK],

@@ -43,7 +43,7 @@ pub(super) fn check(regions: &[Region], size: u64, stored: u64) -> Result<(), &'
     if end > size {
         return Err("a region of a sparse file is behind its end");
     }
-    if sum != stored { Err("the regions of a sparse file are not what is stored of it") } else { Ok(()) }
+    if sum == stored { Ok(()) } else { Err("the regions of a sparse file are not what is stored of it") }
 }
 
 #[cfg(test)]

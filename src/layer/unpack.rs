@@ -14,12 +14,13 @@ use rustix::io::Errno;
 
 use super::ahead::Ahead;
 use super::decompress::decompress;
+use super::dress::Dresser;
 use super::error::LayerError;
-use super::place::{Place, examine, is_directory, is_mark, mark_opaque, open_directory};
+use super::place::{Place, examine, is_directory, is_mark, mark, mark_opaque, open_directory};
 use super::reader::{Entry, EntryKind, Limits, TarReader};
 use super::record::{Special, record_node};
 use super::sparse::Region;
-use super::walk::path_from;
+use super::writers::{SMALL, Writers};
 use crate::oci::DiffId;
 
 /// Most parts of a name: each open one costs a descriptor when a tree is removed.
@@ -103,27 +104,35 @@ pub fn unpack(reader: impl Read + Send, root: &Path, options: &UnpackOptions) ->
         let mut input = Ahead::start(scope, reader, options.limits, options.diff_id.is_some());
         let mut archive = TarReader::new(&mut input, &options.limits);
         let place = Place::open(root, options.overlay).map_err(LayerError::io("open", root))?;
+        let dresser = Dresser::new(root, options);
+        // There a later hard link changes what its file looks like, which must be finished by then.
+        let writers = if options.docker_add { None } else { Writers::start(scope, &dresser) };
         let mut unpacker = Unpacker {
-            root,
             options,
             place,
-            done: Unpacked::default(),
+            dresser,
+            writers,
             directories: BTreeMap::new(),
             remembered: 0,
             leftovers: false,
             buffer: vec![0; 256 << 10],
         };
         while let Some(mut entry) = archive.next()? {
-            unpacker.done.entries += 1;
+            unpacker.dresser.done.entries += 1;
             if let Some(owner) = options.owner {
                 (entry.uid, entry.gid) = owner;
             }
-            unpacker.entry(&entry, &mut archive)?;
+            unpacker.entry(entry, &mut archive)?;
+        }
+        if let Some(writers) = unpacker.writers.take() {
+            writers.finish(&mut unpacker.dresser.done)?;
         }
         unpacker.finish()?;
         match (options.diff_id, input.diff_id()) {
-            (Some(expected), Some(found)) if found != expected => Err(LayerError::DiffId { expected, found }),
-            _ => Ok(unpacker.done),
+            (Some(expected), Some(found)) if found != expected => {
+                Err(LayerError::DiffId { expected: Box::new(expected), found: Box::new(found) })
+            }
+            _ => Ok(unpacker.dresser.done),
         }
     })
 }
@@ -133,27 +142,28 @@ pub fn is_archive(reader: impl Read, limits: &Limits) -> bool {
     decompress(reader, limits).is_ok_and(|input| matches!(TarReader::new(input, limits).next(), Ok(Some(_))))
 }
 
-pub(super) struct Unpacker<'a> {
-    root: &'a Path,
-    pub(super) options: &'a UnpackOptions,
-    pub(super) place: Place,
-    pub(super) done: Unpacked,
+struct Unpacker<'a> {
+    options: &'a UnpackOptions,
+    place: Place,
+    dresser: Dresser<'a>,
+    writers: Option<Writers<'a>>,
     /// Modes and times of directories, set at the end: a closed directory takes no files, and files change its time.
-    pub(super) directories: BTreeMap<Vec<u8>, (u32, (i64, i64))>,
+    directories: BTreeMap<Vec<u8>, (u32, (i64, i64))>,
     /// Bytes of memory for what is kept until the end.
     remembered: u64,
     /// There are files of AUFS to be removed at the end.
-    pub(super) leftovers: bool,
+    leftovers: bool,
     buffer: Vec<u8>,
 }
 
 impl Unpacker<'_> {
-    fn entry<R: Read>(&mut self, entry: &Entry, archive: &mut TarReader<'_, R>) -> Result<(), LayerError> {
+    fn entry<R: Read>(&mut self, entry: Entry, archive: &mut TarReader<'_, R>) -> Result<(), LayerError> {
         let refused = |reason| LayerError::Entry { entry: shown(&entry.path), reason };
-        let parts = parts(&entry.path).map_err(refused)?;
+        let path = entry.path.clone();
+        let parts = parts(&path).map_err(refused)?;
         let Some((leaf, above)) = parts.split_last() else {
             return match entry.kind {
-                EntryKind::Directory => self.root_directory(entry),
+                EntryKind::Directory => self.root_directory(&entry),
                 _ => Err(refused("only a directory can be the root")),
             };
         };
@@ -164,29 +174,29 @@ impl Unpacker<'_> {
             } else if above.iter().any(|part| part.starts_with(b".wh.")) {
                 return Err(refused("it is below a whiteout"));
             } else if let Some(hidden) = leaf.strip_prefix(b".wh.") {
-                return self.whiteout(entry, above, hidden);
+                return self.whiteout(&entry, above, hidden);
             }
         }
         let parent = self.place.find_or_make(above).map_err(|error| self.failed("resolve", &entry.path, error))?;
         let parent = parent.as_fd();
         match entry.kind {
-            EntryKind::Directory => self.directory(entry, &parts, parent),
+            EntryKind::Directory => self.directory(&entry, &parts, parent),
             EntryKind::File => self.file(entry, archive, parent, leaf),
-            EntryKind::HardLink => self.hard_link(entry, &parts, parent),
+            EntryKind::HardLink => self.hard_link(&entry, &parts, parent),
             EntryKind::Symlink => {
                 if entry.link.is_empty() {
                     return Err(refused("it is a symbolic link to nothing"));
                 }
-                self.clear(entry, parent, leaf)?;
+                self.clear(&entry, parent, leaf)?;
                 rustix::fs::symlinkat(OsStr::from_bytes(&entry.link), parent, OsStr::from_bytes(leaf))
                     .map_err(|error| self.failed("create", &entry.path, error))?;
-                self.dress(entry, parent, leaf)
+                self.dress(&entry, parent, leaf)
             }
-            EntryKind::Fifo => self.special(entry, parent, leaf, Special::Fifo),
+            EntryKind::Fifo => self.special(&entry, parent, leaf, Special::Fifo),
             EntryKind::Character => {
-                self.special(entry, parent, leaf, Special::Character(entry.device.0, entry.device.1))
+                self.special(&entry, parent, leaf, Special::Character(entry.device.0, entry.device.1))
             }
-            EntryKind::Block => self.special(entry, parent, leaf, Special::Block(entry.device.0, entry.device.1)),
+            EntryKind::Block => self.special(&entry, parent, leaf, Special::Block(entry.device.0, entry.device.1)),
         }
     }
 
@@ -202,7 +212,7 @@ impl Unpacker<'_> {
         let (kind, device) = match special {
             // Overlayfs's whiteout (overlayfs.rst): no archive may bring one.
             Special::Character(0, 0) => {
-                self.done.nodes_refused += 1;
+                self.dresser.done.nodes_refused += 1;
                 return Ok(());
             }
             Special::Character(major, minor) => (FileType::CharacterDevice, rustix::fs::makedev(major, minor)),
@@ -215,13 +225,15 @@ impl Unpacker<'_> {
             Err(error) => return Err(self.failed("create", &entry.path, error)),
         }
         let file = self.create(entry, parent, leaf)?;
+        let stat = rustix::fs::fstat(&file).map_err(|error| self.failed("examine", &entry.path, error))?;
+        self.remember(&stat)?;
         if record_node(file.as_fd(), special).is_err() {
             // Without its record it would be a plain file, which it is not.
-            self.done.nodes_refused += 1;
+            self.dresser.done.nodes_refused += 1;
             return self.clear(entry, parent, leaf);
         }
-        self.done.nodes_recorded += 1;
-        self.dress_file(entry, &file)
+        self.dresser.done.nodes_recorded += 1;
+        self.dresser.file(entry, &file)
     }
 
     fn whiteout(&mut self, entry: &Entry, above: &[&[u8]], hidden: &[u8]) -> Result<(), LayerError> {
@@ -242,7 +254,7 @@ impl Unpacker<'_> {
         let done = match (hidden == b".wh..opq", self.options.overlay) {
             (true, true) => open_directory(parent.as_fd(), b".").and_then(|directory| mark_opaque(directory.as_fd())),
             (true, false) => self.place.hide_content(parent.as_fd()),
-            (false, true) => self.place.mark(parent.as_fd(), hidden, &times(entry.mtime)),
+            (false, true) => mark(parent.as_fd(), hidden, &times(entry.mtime)),
             (false, false) => self.place.hide(parent.as_fd(), hidden),
         };
         done.map_err(|error| self.failed("hide", &entry.path, error))
@@ -254,8 +266,8 @@ impl Unpacker<'_> {
         }
         let root = open_directory(self.place.root(), b".").map_err(|error| self.failed("open", b"", error))?;
         let stat = rustix::fs::fstat(&root).map_err(|error| self.failed("examine", b"", error))?;
-        self.own(entry, root.as_fd(), &stat)?;
-        self.attributes(entry, root.as_fd());
+        self.dresser.own(entry, root.as_fd(), &stat)?;
+        self.dresser.attributes(entry, root.as_fd());
         self.keep_directory(Vec::new(), entry)
     }
 
@@ -285,8 +297,8 @@ impl Unpacker<'_> {
         }
         let stat = rustix::fs::fstat(&directory).map_err(|error| self.failed("examine", &entry.path, error))?;
         self.remember(&stat)?;
-        self.own(entry, directory.as_fd(), &stat)?;
-        self.attributes(entry, directory.as_fd());
+        self.dresser.own(entry, directory.as_fd(), &stat)?;
+        self.dresser.attributes(entry, directory.as_fd());
         self.keep_directory(parts.join(&b'/'), entry)
     }
 
@@ -298,12 +310,22 @@ impl Unpacker<'_> {
 
     fn file<R: Read>(
         &mut self,
-        entry: &Entry,
+        entry: Entry,
         archive: &mut TarReader<'_, R>,
         parent: BorrowedFd<'_>,
         leaf: &[u8],
     ) -> Result<(), LayerError> {
-        let mut file = self.create(entry, parent, leaf)?;
+        let mut file = self.create(&entry, parent, leaf)?;
+        if self.place.remembers() {
+            let stat = rustix::fs::fstat(&file).map_err(|error| self.failed("examine", &entry.path, error))?;
+            self.remember(&stat)?;
+        }
+        self.dresser.done.bytes += entry.size;
+        // Others would hold more memory than their content.
+        let is_plain = entry.regions.is_none() && entry.xattrs.is_empty();
+        if let (Some(writers), true, ..=SMALL) = (&mut self.writers, is_plain, entry.size) {
+            return writers.put(file, entry, |content| archive.read_all(content));
+        }
         let whole = [Region { offset: 0, length: entry.size }];
         for region in entry.regions.as_deref().unwrap_or(&whole) {
             if region.offset > 0 {
@@ -320,8 +342,7 @@ impl Unpacker<'_> {
         if entry.regions.is_some() {
             file.set_len(entry.size).map_err(|error| self.failed("write", &entry.path, error))?;
         }
-        self.done.bytes += entry.size;
-        self.dress_file(entry, &file)
+        self.dresser.file(&entry, &file)
     }
 
     /// Creates a file, taking away what is there.
@@ -379,6 +400,19 @@ impl Unpacker<'_> {
         result.map_err(|error| self.failed("examine", &entry.path, error))
     }
 
+    /// Gives a link, FIFO or device just made what it should have.
+    fn dress(&mut self, entry: &Entry, parent: BorrowedFd<'_>, leaf: &[u8]) -> Result<(), LayerError> {
+        // Held without opening it: a FIFO would wait for a writer, a device might act.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = rustix::fs::openat(parent, OsStr::from_bytes(leaf), flags, Mode::empty())
+            .map_err(|error| self.failed("examine", &entry.path, error))?;
+        let stat = rustix::fs::fstat(&node).map_err(|error| self.failed("examine", &entry.path, error))?;
+        if entry.kind != EntryKind::HardLink {
+            self.remember(&stat)?;
+        }
+        self.dresser.node(entry, node.as_fd(), &stat)
+    }
+
     /// Makes room for a new file.
     fn clear(&mut self, entry: &Entry, parent: BorrowedFd<'_>, leaf: &[u8]) -> Result<(), LayerError> {
         match examine(parent, leaf) {
@@ -388,7 +422,7 @@ impl Unpacker<'_> {
         }
     }
 
-    pub(super) fn remember(&mut self, stat: &rustix::fs::Stat) -> Result<(), LayerError> {
+    fn remember(&mut self, stat: &rustix::fs::Stat) -> Result<(), LayerError> {
         if self.place.remember(stat) { self.afford(32) } else { Ok(()) }
     }
 
@@ -402,15 +436,43 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    pub(super) fn failed(&self, action: &'static str, path: &[u8], source: impl Into<io::Error>) -> LayerError {
-        // Joined as text: an absolute name must not hide the root.
-        let relative = path_from(path.strip_prefix(b"/").unwrap_or(path));
-        LayerError::Io { action, path: self.root.join(relative), source: source.into() }
+    fn failed(&self, action: &'static str, path: &[u8], source: impl Into<io::Error>) -> LayerError {
+        self.dresser.failed(action, path, source)
+    }
+
+    /// Does what comes after all entries.
+    fn finish(&mut self) -> Result<(), LayerError> {
+        if self.leftovers {
+            self.remove_leftovers()?;
+        }
+        // Backwards, so that a directory is closed after those in it.
+        for (path, (mode, mtime)) in std::mem::take(&mut self.directories).iter().rev() {
+            let parts = parts(path).expect("checked when it was unpacked");
+            let directory = match parts.split_last() {
+                None => open_directory(self.place.root(), b"."),
+                Some((leaf, above)) => self.place.find(above).and_then(|parent| open_directory(parent.as_fd(), leaf)),
+            };
+            let directory = match directory {
+                Ok(directory) => directory,
+                // A later entry replaced or removed it.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(error) => return Err(self.failed("open", path, error)),
+            };
+            rustix::fs::fchmod(&directory, Mode::from_raw_mode(*mode))
+                .and_then(|()| rustix::fs::futimens(&directory, &times(*mtime)))
+                .map_err(|error| self.failed("set the mode of", path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what AUFS left; hard links to it are made by now.
+    fn remove_leftovers(&mut self) -> Result<(), LayerError> {
+        self.place.remove_names(b".wh..wh.").map_err(|error| self.failed("remove", b".wh..wh.plnk", error))
     }
 }
 
 /// Splits a name; leading slashes and `.` mean nothing, as everywhere in archives.
-pub(super) fn parts(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
+fn parts(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.iter().any(|part| *part == b"..") {
         return Err("it climbs with `..`");
