@@ -72,7 +72,7 @@ pub fn mkfile(
     }
     let mut file = create(&tree, &path)?;
     if let Some(old) = &kept {
-        copy_attributes(old, &file);
+        copy_attributes(old, &file, owner.is_none());
     }
     if let Some(times) = &above {
         set_times(&tree, parent, times)?;

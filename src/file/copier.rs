@@ -164,7 +164,7 @@ impl<'a> Copier<'a> {
         set_mode(self.to, entry.to, self.chmod.apply(stat.st_mode, true))?;
         // A directory that may not be read has shown nothing to copy either.
         if let (Ok(from), Ok(to)) = (self.from.open_directory(entry.from), self.to.open_directory(entry.to)) {
-            copy_attributes(&from, &to);
+            copy_attributes(&from, &to, self.owner.is_none());
         }
         self.set_time(entry.to, stat)
     }
@@ -242,7 +242,7 @@ impl<'a> Copier<'a> {
             self.options.owned(entry.to, rustix::fs::fchown(&to, uid, gid))?;
             rustix::fs::fchmod(&to, Mode::from_raw_mode(self.chmod.apply(stat.st_mode, false)))
                 .map_err(FileError::io("set the mode of", entry.to))?;
-            copy_attributes(&from, &to);
+            copy_attributes(&from, &to, self.owner.is_none());
             rustix::fs::futimens(&to, &self.times(stat)).map_err(FileError::io("set the time of", entry.to))
         })
     }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::error::{FileError, shown};
 use super::owner::Owner;
 use super::tree::{Tree, is_directory};
-use crate::layer::is_content;
+use crate::layer::{is_content, is_owner_record, is_record};
 
 /// What the machine allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,20 +127,21 @@ pub(super) fn make_directory(tree: &Tree, path: &Path) -> Result<(), Errno> {
     rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))
 }
 
-/// Copies the extended attributes that a layer can carry; what the file system does not take is left out.
-pub(super) fn copy_attributes(from: &impl AsFd, to: &impl AsFd) {
-    for (name, value) in attributes(from) {
+/// Copies the extended attributes that a layer can carry, and what is recorded of the file; of its owner only if it is
+/// to `keep_owner`. What the file system does not take is left out.
+pub(super) fn copy_attributes(from: &impl AsFd, to: &impl AsFd, keep_owner: bool) {
+    for (name, value) in attributes(from).into_iter().filter(|(name, _)| keep_owner || !is_owner_record(name)) {
         let _ = rustix::fs::fsetxattr(to, OsStr::from_bytes(&name), &value, XattrFlags::empty());
     }
 }
 
-/// Extended attributes of an open file that belong to its content, sorted by name; none where there are none.
+/// Extended attributes of an open file that belong to its content, and what is recorded of it, sorted by name; none where there are none.
 pub(super) fn attributes(file: &impl AsFd) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut list = vec![0; 64 << 10];
     let length = rustix::fs::flistxattr(file, &mut list[..]).unwrap_or(0);
     let mut found: Vec<_> = list[..length]
         .split(|byte| *byte == 0)
-        .filter(|name| is_content(name))
+        .filter(|name| is_content(name) || is_record(name))
         .filter_map(|name| {
             let mut value = vec![0; 64 << 10];
             let length = rustix::fs::fgetxattr(file, OsStr::from_bytes(name), &mut value[..]).ok()?;

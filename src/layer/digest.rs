@@ -119,11 +119,14 @@ fn put(hasher: &mut Hasher, node: &Node, content: Option<Digest>, since: Option<
         Kind::Socket => return,
     };
     let mode = if matches!(node.kind, Kind::Symlink(_)) { 0 } else { metadata.mode() & 0o7777 };
-    let device = if matches!(node.kind, Kind::Character | Kind::Block) { metadata.rdev() } else { 0 };
+    let device = match node.kind {
+        Kind::Character | Kind::Block => rustix::fs::makedev(node.device.0, node.device.1),
+        _ => 0,
+    };
     hasher.field(node.path.as_os_str().as_bytes());
     hasher.field(kind);
     hasher.field(link);
-    for number in [u64::from(mode), u64::from(metadata.uid()), u64::from(metadata.gid()), device] {
+    for number in [u64::from(mode), u64::from(node.owner.0), u64::from(node.owner.1), device] {
         hasher.update(&number.to_le_bytes());
     }
     if let Some(content) = content {

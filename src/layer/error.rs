@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::oci::DiffId;
+
 /// Why a tree could not be packed or an archive not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
@@ -65,6 +67,14 @@ pub enum LayerError {
         what: &'static str,
         /// How much is allowed.
         limit: u64,
+    },
+    /// The archive is not the one that the image means.
+    #[error("the archive has the diff ID `{}`, but the image's configuration says `{}`: one of both is wrong", found.0, expected.0)]
+    DiffId {
+        /// What the configuration says.
+        expected: Box<DiffId>,
+        /// What the archive has.
+        found: Box<DiffId>,
     },
     /// A file changed while it was packed.
     #[error("`{}` changed while it was read", path.display())]

@@ -11,7 +11,7 @@ pub(super) const BLOCK: usize = 512;
 const LARGEST_ID: u32 = 0o777_7777;
 
 /// Largest size that eleven octal digits hold.
-const LARGEST_SIZE: u64 = 0o777_7777_7777;
+pub(super) const LARGEST_SIZE: u64 = 0o777_7777_7777;
 
 /// What goes into an entry's header.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ fn set_bytes(field: &mut [u8], bytes: &[u8]) {
 }
 
 /// Appends `<length> <key>=<value>\n`, where the length counts itself.
-fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(super) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while rest + length.to_string().len() != length {
@@ -144,9 +144,52 @@ fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     records.push(b'\n');
 }
 
+/// Reads a number field: octal digits among blanks, none for zero, or GNU's base 256, whose first bit is set and which
+/// is a two's complement without it (GNU tar manual, "Extensions to the Standard Format").
+pub(super) fn number(field: &[u8]) -> Option<i128> {
+    if field[0] & 0x80 != 0 {
+        let start = if field[0] & 0x40 == 0 { i128::from(field[0] & 0x3f) } else { -1 };
+        if start == -1 && field[0] != 0xff {
+            return None;
+        }
+        return Some(field[1..].iter().fold(start, |sum, byte| sum << 8 | i128::from(*byte)));
+    }
+    let blank = |byte: &u8| matches!(byte, 0 | b' ');
+    let digits: &[u8] = field.split(blank).find(|part| !part.is_empty()).unwrap_or_default();
+    digits.iter().try_fold(0, |sum, digit| match digit {
+        b'0'..=b'7' => Some(sum << 3 | i128::from(digit - b'0')),
+        _ => None,
+    })
+}
+
+/// Sums a header up with its checksum field as blanks.
+pub(super) fn checksum(block: &[u8; BLOCK]) -> u32 {
+    let field = 148..156;
+    block.iter().enumerate().map(|(at, byte)| if field.contains(&at) { 32 } else { u32::from(*byte) }).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_octal_or_base_256_and_may_be_negative() {
+        for (field, expected) in [
+            (&b"0000644\0"[..], Some(0o644)),
+            (b"   644 \0", Some(0o644)),
+            (b"\0\0\0\0\0\0\0\0", Some(0)),
+            (b"        ", Some(0)),
+            (b"77777777", Some(0o7777_7777)),
+            (b"0000648\0", None),
+            (b"-0000001", None),
+            (b"\x80\0\0\0\0\0\x01\0", Some(256)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff", Some(-1)),
+            (b"\xff\xff\xff\xff\xff\xff\xff\0", Some(-256)),
+            (b"\xc0\0\0\0\0\0\0\0", None),
+        ] {
+            assert_eq!(number(field), expected, "{field:?}");
+        }
+    }
 
     #[test]
     fn a_record_counts_its_own_length() {

@@ -15,18 +15,25 @@
 //! host, and its reader takes extension records of any length into memory. Paths are resolved by the kernel
 //! (`openat2(2)` with `RESOLVE_IN_ROOT`), not by comparing strings, which symbolic links defeat.
 
+mod ahead;
 mod compress;
 mod decompress;
 mod digest;
+mod dress;
 mod error;
+mod extensions;
 mod facts;
 mod header;
 mod members;
 mod pack;
 mod place;
 mod reader;
+mod record;
+mod rewrite;
+mod sparse;
 mod unpack;
 mod walk;
+mod writers;
 
 pub use compress::{Compression, Compressor, Hashed};
 pub use decompress::decompress;
@@ -36,5 +43,7 @@ pub use facts::{LayerFacts, again, over};
 pub use members::{Member, MemberKind, Members};
 pub use pack::{Owner, PackOptions, PackTimes, Packed, pack};
 pub use reader::Limits;
+pub use record::{is_owner_record, is_record};
+pub use rewrite::clamp_times;
 pub use unpack::{UnpackOptions, Unpacked, is_archive, unpack};
 pub use walk::is_content;

@@ -114,7 +114,7 @@ impl<W: Write> Packer<'_, W> {
 
     fn root(&mut self, tree: &Path) -> Result<(), LayerError> {
         let metadata = std::fs::symlink_metadata(tree).map_err(LayerError::io("examine", tree))?;
-        let (uid, gid) = self.ids(&metadata);
+        let (uid, gid) = self.ids((metadata.uid(), metadata.gid()));
         self.entry(&Fields {
             path: b"./",
             kind: EntryType::Directory,
@@ -129,9 +129,9 @@ impl<W: Write> Packer<'_, W> {
         })
     }
 
-    fn ids(&self, metadata: &std::fs::Metadata) -> (u32, u32) {
+    fn ids(&self, own: (u32, u32)) -> (u32, u32) {
         match self.options.owner {
-            Owner::Keep => (metadata.uid(), metadata.gid()),
+            Owner::Keep => own,
             Owner::Root => (0, 0),
         }
     }
@@ -140,7 +140,7 @@ impl<W: Write> Packer<'_, W> {
         if node.path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".wh.")) {
             return Err(LayerError::WhiteoutName { path: node.full.clone() });
         }
-        if self.options.overlay && node.kind == Kind::Character && node.metadata.rdev() == 0 {
+        if self.options.overlay && node.kind == Kind::Character && node.device == (0, 0) {
             return self.whiteout(&node.path, &node.metadata);
         }
         let mut path = self.name(&node.path);
@@ -171,12 +171,7 @@ impl<W: Write> Packer<'_, W> {
                 return Ok(());
             }
         };
-        let device = if matches!(kind, EntryType::Char | EntryType::Block) {
-            (rustix::fs::major(node.metadata.rdev()), rustix::fs::minor(node.metadata.rdev()))
-        } else {
-            (0, 0)
-        };
-        let (uid, gid) = self.ids(&node.metadata);
+        let (uid, gid) = self.ids(node.owner);
         self.entry(&Fields {
             path: &path,
             kind,
@@ -186,7 +181,7 @@ impl<W: Write> Packer<'_, W> {
             size,
             mtime: self.time(&node.metadata),
             link: &link,
-            device,
+            device: node.device,
             xattrs: &node.xattrs,
         })?;
         if self.options.overlay && node.kind == Kind::Directory && is_opaque(&node.full) {

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::error::LayerError;
+use super::record::{Records, SECURITY_CAPABILITY, Special, is_record};
 
 /// One file of a tree.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub(super) struct Node {
     pub(super) path: PathBuf,
     pub(super) kind: Kind,
     pub(super) metadata: Metadata,
+    /// User and group; where those on disk are not meant, the recorded ones.
+    pub(super) owner: (u32, u32),
+    /// Major and minor number of a device.
+    pub(super) device: (u32, u32),
     /// Extended attributes that belong to the content, sorted by name.
     pub(super) xattrs: Attributes,
 }
@@ -85,8 +90,26 @@ impl Walk {
                 }
             }
         }
-        let xattrs = if matches!(kind, Kind::File | Kind::Directory) { xattrs(&full)? } else { Vec::new() };
-        Ok(Node { full, path, kind, metadata, xattrs })
+        let mut device = match kind {
+            Kind::Character | Kind::Block => (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev())),
+            _ => (0, 0),
+        };
+        let mut owner = (metadata.uid(), metadata.gid());
+        let mut found = Vec::new();
+        if matches!(kind, Kind::File | Kind::Directory) {
+            let (content, records) = xattrs(&full)?;
+            found = content;
+            owner = records.owner.unwrap_or(owner);
+            if let (Some(special), true) = (records.node, kind == Kind::File && metadata.len() == 0) {
+                (kind, device) = match special {
+                    Special::Character(major, minor) => (Kind::Character, (major, minor)),
+                    Special::Block(major, minor) => (Kind::Block, (major, minor)),
+                    Special::Fifo => (Kind::Fifo, (0, 0)),
+                };
+                found.clear();
+            }
+        }
+        Ok(Node { full, path, kind, metadata, owner, device, xattrs: found })
     }
 }
 
@@ -112,13 +135,14 @@ fn kind_of(full: &Path, metadata: &Metadata) -> Result<Kind, LayerError> {
 /// Tells whether an extended attribute is content: what programs set for themselves, and file capabilities.
 ///
 /// Labels of security modules belong to the host, and overlayfs reads its own (`user.overlay.` in a user namespace)
-/// as orders: an archive that carries `user.overlay.redirect` could show a directory that it does not hold.
+/// as orders: an archive that carries `user.overlay.redirect` could show a directory that it does not hold. Our own
+/// records ([`is_record`]) say what else the file is.
 pub fn is_content(name: &[u8]) -> bool {
-    name == b"security.capability" || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
+    name == SECURITY_CAPABILITY || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && !is_record(name)
 }
 
 /// Reads the extended attributes of a file or directory; none where the file system has none.
-fn xattrs(path: &Path) -> Result<Attributes, LayerError> {
+fn xattrs(path: &Path) -> Result<(Attributes, Records), LayerError> {
     use rustix::io::Errno;
 
     // Hardly a file has any, so room for all that there could be is made only for those that do.
@@ -134,15 +158,25 @@ fn xattrs(path: &Path) -> Result<Attributes, LayerError> {
         Err(error) => return Err(LayerError::io("list attributes of", path)(error)),
     };
     let mut found = Vec::new();
-    for name in list[..length].split(|byte| *byte == 0).filter(|name| is_content(name)) {
+    let mut records = Records::default();
+    for name in list[..length].split(|byte| *byte == 0).filter(|name| is_content(name) || is_record(name)) {
         let mut value = vec![0; 64 << 10];
         let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..])
             .map_err(LayerError::io("read attributes of", path))?;
         value.truncate(length);
-        found.push((name.to_vec(), value));
+        if is_record(name) {
+            records.read(name, &value);
+        } else {
+            found.push((name.to_vec(), value));
+        }
+    }
+    if let Some(value) = records.capability.take()
+        && !found.iter().any(|(name, _)| name == SECURITY_CAPABILITY)
+    {
+        found.push((SECURITY_CAPABILITY.to_vec(), value));
     }
     found.sort();
-    Ok(found)
+    Ok((found, records))
 }
 
 /// Tells whether overlayfs hides what lower layers have in a directory (`overlayfs.rst`).

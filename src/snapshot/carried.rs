@@ -44,7 +44,7 @@ impl Snapshots {
         id: &Digest,
         facts: &LayerFacts,
         parent: Option<&Snapshot>,
-        archive: impl Read,
+        archive: impl Read + Send,
         limits: Limits,
     ) -> Result<Option<Snapshot>, SnapshotError> {
         let over = parent.is_some();
@@ -100,7 +100,12 @@ impl Snapshots {
     ///
     /// # Errors
     /// `Io`, `Layer`, `Store`.
-    pub fn receive_cache_mount(&self, name: &str, archive: impl Read, limits: Limits) -> Result<(), SnapshotError> {
+    pub fn receive_cache_mount(
+        &self,
+        name: &str,
+        archive: impl Read + Send,
+        limits: Limits,
+    ) -> Result<(), SnapshotError> {
         self.make_cache_mount(name, |tree| {
             let options =
                 UnpackOptions { limits, single_id: self.single_id(), whiteouts: false, ..UnpackOptions::default() };

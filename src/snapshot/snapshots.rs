@@ -14,7 +14,7 @@ use super::error::SnapshotError;
 use super::meta::{LayerPlace, META, Meta, Origin, PackedLayer, boot};
 use super::tree::share;
 use crate::layer::{UnpackOptions, layer_digest, unpack, written_digest};
-use crate::oci::Digest;
+use crate::oci::{DiffId, Digest};
 use crate::sandbox::Mount;
 use crate::store::{Store, remove_tree};
 use crate::sys;
@@ -253,8 +253,9 @@ impl Snapshots {
     /// `Layer`, `Store`, `Io`.
     pub fn import(&self, id: &Digest, layers: &[PackedLayer]) -> Result<Snapshot, SnapshotError> {
         let active = self.prepare()?;
-        let options = UnpackOptions { single_id: self.single_id, ..UnpackOptions::default() };
         for layer in layers {
+            let diff_id = Some(DiffId(layer.diff_id));
+            let options = UnpackOptions { single_id: self.single_id, diff_id, ..UnpackOptions::default() };
             unpack(self.store.read(&layer.digest)?, &active.path(), &options)?;
         }
         active.commit_layers(id, &Meta { packed: layers.to_vec(), ..Meta::whole(*id, Origin::Derived) })
