@@ -444,9 +444,11 @@ fn said(tree: &Tree, inside: &Inside) -> Vec<String> {
     if unpacked.attributes_refused > 0 {
         said.push(format!("{} extended attributes were not taken here", unpacked.attributes_refused));
     }
-    if let Some(first) = unpacked.devices.first() {
-        let more = unpacked.devices.len();
-        said.push(format!("{more} device nodes are left out, such as `{}`: only root may make any", first.display()));
+    if unpacked.nodes_recorded > 0 {
+        said.push(format!("{} devices or pipes are empty files that say what they stand for", unpacked.nodes_recorded));
+    }
+    if unpacked.nodes_refused > 0 {
+        said.push(format!("{} device nodes are left out: only root may make any", unpacked.nodes_refused));
     }
     said
 }

@@ -1,27 +1,19 @@
 //! An image becomes a directory: all of its layers, one over the other (`image-spec layer.md#applying-changesets`).
 //!
-//! Each layer is decompressed and checked against its diff ID by one thread while another one writes files: what is
-//! published was what the config promised.
+//! Each layer is checked against its diff ID on the way: what is published was what the config promised.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::path::Path;
 
 use super::error::ImageError;
 use super::tags::image;
 use crate::export::NewDirectory;
 use crate::http::Stop;
-use crate::layer::{LayerError, Limits, UnpackOptions, Unpacked, decompress, unpack as unpack_layer};
-use crate::oci::{Digest, Hasher};
+use crate::layer::{LayerError, UnpackOptions, Unpacked, unpack as unpack_layer};
+use crate::oci::Digest;
 use crate::registry::{Image, Platform};
 use crate::store::Store;
-
-/// Decompressed bytes that wait to be written, in pieces.
-const PIECES: usize = 8;
-
-/// Bytes of a piece.
-const PIECE: usize = 256 << 10;
 
 /// An image on disk.
 #[derive(Debug, Clone)]
@@ -63,85 +55,40 @@ pub(super) fn lay(
     single_id: bool,
     stop: &Stop,
 ) -> Result<Unpacked, ImageError> {
-    let options = UnpackOptions { single_id, ..UnpackOptions::default() };
     let mut all = Unpacked::default();
     for (layer, diff_id) in image.layers.iter().zip(&image.diff_ids) {
-        let failed = |source| ImageError::Layer { digest: layer.digest, image: what.to_owned(), source };
-        let file = store.read(&layer.digest)?;
-        let (unpacked, actual) = thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(PIECES);
-            let feeder = scope.spawn(|| feed(file, sender, stop));
-            let unpacked = unpack_layer(Fed { receiver, piece: Vec::new(), at: 0 }, root, &options);
-            (unpacked, feeder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
+        let options = UnpackOptions { single_id, diff_id: Some(*diff_id), ..UnpackOptions::default() };
+        let file = Stopping { file: store.read(&layer.digest)?, stop };
+        let unpacked = unpack_layer(file, root, &options);
         if stop.asked() {
             return Err(ImageError::Stopped { what: what.to_owned() });
         }
-        let unpacked = unpacked.map_err(failed)?;
-        let actual = actual.map_err(|source| failed(LayerError::Read { source }))?;
-        if actual != diff_id.0 {
-            let what = format!("the content of layer {} of {what}", layer.digest);
-            return Err(ImageError::Digest { what, expected: diff_id.0, actual });
-        }
+        let unpacked = unpacked.map_err(|source| match source {
+            LayerError::DiffId { expected, found } => {
+                let what = format!("the content of layer {} of {what}", layer.digest);
+                ImageError::Digest { what, expected: expected.0, actual: found.0 }
+            }
+            source => ImageError::Layer { digest: layer.digest, image: what.to_owned(), source },
+        })?;
         all.entries += unpacked.entries;
         all.bytes += unpacked.bytes;
         all.owners_refused += unpacked.owners_refused;
+        all.owners_recorded += unpacked.owners_recorded;
         all.attributes_refused += unpacked.attributes_refused;
-        let known: Vec<PathBuf> = unpacked.devices.into_iter().filter(|path| !all.devices.contains(path)).collect();
-        all.devices.extend(known);
+        all.nodes_recorded += unpacked.nodes_recorded;
+        all.nodes_refused += unpacked.nodes_refused;
     }
     Ok(all)
 }
 
-/// Decompresses a layer into pieces; returns the digest of all of them.
-#[expect(clippy::needless_pass_by_value, reason = "the end of the sender tells the other one that no more comes")]
-fn feed(file: std::fs::File, sender: SyncSender<io::Result<Vec<u8>>>, stop: &Stop) -> io::Result<Digest> {
-    let mut hasher = Hasher::default();
-    let read = || -> io::Result<()> {
-        let mut bytes = decompress(file, &Limits::default())?;
-        loop {
-            let mut piece = vec![0; PIECE];
-            let mut filled = 0;
-            while filled < piece.len() {
-                match bytes.read(&mut piece[filled..]) {
-                    Ok(0) => break,
-                    Ok(count) => filled += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            piece.truncate(filled);
-            hasher.update(&piece);
-            // Whoever wrote has stopped listening: the reason is theirs to tell.
-            if filled == 0 || stop.asked() || sender.send(Ok(piece)).is_err() {
-                return Ok(());
-            }
-        }
-    };
-    if let Err(error) = read() {
-        // Both ends learn of it.
-        let _ = sender.send(Err(io::Error::new(error.kind(), error.to_string())));
-        return Err(error);
-    }
-    Ok(hasher.finish())
+/// A file that ends with an error when the run is to end.
+struct Stopping<'a> {
+    file: File,
+    stop: &'a Stop,
 }
 
-/// The other end.
-struct Fed {
-    receiver: Receiver<io::Result<Vec<u8>>>,
-    piece: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Fed {
+impl Read for Stopping<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.piece.len() {
-            let Ok(piece) = self.receiver.recv() else { return Ok(0) };
-            (self.piece, self.at) = (piece?, 0);
-        }
-        let count = buffer.len().min(self.piece.len() - self.at);
-        buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+        if self.stop.asked() { Err(io::Error::other("interrupted")) } else { self.file.read(buffer) }
     }
 }
