@@ -10,7 +10,7 @@
 //!    collect ........ what takes room in a store, and what may go
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //! 3  source  snapshot  export  file  cache
-//! 2  recipe  rootfs  layer  policy  registry  sandbox
+//! 2  recipe  dockerfile  rootfs  layer  policy  registry  sandbox
 //! 1  llb  pattern  store  http  progress
 //! 0  oci  sys
 //! ```
@@ -19,6 +19,7 @@ pub mod build;
 pub mod cache;
 pub mod cli;
 pub mod collect;
+pub mod dockerfile;
 pub mod engine;
 pub mod export;
 pub mod file;

@@ -7,6 +7,7 @@ mod caching_transport;
 mod collecting;
 mod contents;
 mod corpus;
+mod dockerfiles;
 mod downloading;
 mod exports;
 mod fetching;

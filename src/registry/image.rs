@@ -32,7 +32,7 @@ pub struct Image {
 }
 
 /// Who is told, and of which vertex.
-pub(super) type Told<'a> = (&'a dyn Progress, Digest);
+pub type Told<'a> = (&'a dyn Progress, Digest);
 
 /// Returns the manifest that a reference means on a platform. A tag is asked for each time; the manifest itself and the
 /// indexes that lead to it are kept in the store.
@@ -106,7 +106,7 @@ fn put(
     Ok(manifest.descriptor)
 }
 
-fn find(
+pub(super) fn find(
     repository: &Repository,
     reference: &Reference,
     platform: &Platform,
@@ -159,7 +159,7 @@ pub(super) fn keep(store: &Store, manifest: &Manifest) -> Result<(), RegistryErr
     Ok(())
 }
 
-fn read(store: &Store, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
+pub(super) fn read(store: &Store, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
     let path = store.path(digest);
     std::fs::read(&path).map_err(RegistryError::io("read", &path))
 }

@@ -15,6 +15,7 @@
 //! request ........ one request: its answer judged, attempts with growing pauses
 //! repository ..... manifests and blobs: get, has, put
 //! image .......... resolve, pull, push
+//! config ......... of an image, the config alone
 //! layout ......... the same from a directory
 //! ```
 //!
@@ -25,6 +26,7 @@
 //! so that nothing can be retried as the server wants it; and it brings a second HTTP client with proxies of its own.
 
 mod authorize;
+mod config;
 mod credentials;
 mod error;
 mod image;
@@ -34,6 +36,7 @@ mod platform;
 mod repository;
 mod request;
 
+pub use config::{config, layout_config};
 pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use image::{Image, PARALLEL, pull, push, resolve};
