@@ -62,7 +62,8 @@ impl Lowering<'_> {
                     let (node, file) = download(word, files, &name);
                     let unpack = files.unpack == Some(true);
                     let src = join("/", &file);
-                    let copy = pb::FileActionCopy { src, attempt_unpack_docker_compatibility: unpack, ..template.clone() };
+                    let copy =
+                        pb::FileActionCopy { src, attempt_unpack_docker_compatibility: unpack, ..template.clone() };
                     (copy, Some(self.push(node)))
                 }
                 None => (local(word, files, is_add, &template), from_node),
@@ -100,14 +101,7 @@ impl Lowering<'_> {
     }
 
     /// Puts a copy on top of a tree without looking at that: `--link`.
-    fn linked(
-        &mut self,
-        id: StageId,
-        (base, copy): (NodeId, NodeId),
-        code: &str,
-        name: &str,
-        lines: &Lines,
-    ) -> NodeId {
+    fn linked(&mut self, id: StageId, (base, copy): (NodeId, NodeId), code: &str, name: &str, lines: &Lines) -> NodeId {
         let group = Digest::of(format!("{id} {copy} {name}").as_bytes()).short();
         let group = |weak| Some(pb::ProgressGroup { id: group.clone(), name: name.to_owned(), weak });
         self.nodes[copy].metadata.progress_group = group(true);

@@ -241,7 +241,11 @@ impl Lowering<'_> {
 
     fn legacy(&mut self, delimited: bool, keyword: &str, line: u32) {
         if !delimited {
-            self.warn("LegacyKeyValueFormat", format!("write {keyword} NAME=VALUE instead of {keyword} NAME VALUE"), line);
+            self.warn(
+                "LegacyKeyValueFormat",
+                format!("write {keyword} NAME=VALUE instead of {keyword} NAME VALUE"),
+                line,
+            );
         }
     }
 

@@ -356,7 +356,8 @@ mod tests {
         ] {
             assert_eq!(expand(word).as_deref(), Ok(expected), "{word}");
         }
-        for word in ["${", "${}", "${a", "${a:}", "${a:#b}", "${u:?gone}", "'a", "\"a", "${a/b}", "${a!}", "${a/\\x/y}"] {
+        for word in ["${", "${}", "${a", "${a:}", "${a:#b}", "${u:?gone}", "'a", "\"a", "${a/b}", "${a!}", "${a/\\x/y}"]
+        {
             assert!(expand(word).is_err(), "{word}");
         }
         assert_eq!(expand("${u:?gone}"), Err("u: gone".to_owned()));

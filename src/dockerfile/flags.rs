@@ -43,11 +43,17 @@ impl Flags {
                 (Takes::Bool, None) => "true".to_owned(),
                 (Takes::Bool, Some(text)) => match text.to_lowercase().as_str() {
                     word @ ("true" | "false") => word.to_owned(),
-                    _ => return Err(Fault::new(format!("flag `{name}` is true or false, not `{text}`")).about(word.clone())),
+                    _ => {
+                        return Err(
+                            Fault::new(format!("flag `{name}` is true or false, not `{text}`")).about(word.clone())
+                        );
+                    }
                 },
                 (_, Some(value)) => value.to_owned(),
                 (_, None) => {
-                    return Err(Fault::new(format!("flag `{name}` has no value")).about(name).help(format!("write {name}=VALUE")));
+                    return Err(Fault::new(format!("flag `{name}` has no value"))
+                        .about(name)
+                        .help(format!("write {name}=VALUE")));
                 }
             };
             values.entry(key).or_default().push(value);

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn repositories_are_told_from_files_and_other_addresses() {
-        let read = |text: &str| GitRef::parse(text).expect("valid").map(|found| (found.remote, found.reference, found.subdir));
+        let read =
+            |text: &str| GitRef::parse(text).expect("valid").map(|found| (found.remote, found.reference, found.subdir));
         let owned = |a: &str, b: &str, c: &str| Some((a.to_owned(), b.to_owned(), c.to_owned()));
         assert_eq!(read("git://h/r.git#main"), owned("git://h/r.git", "main", ""));
         assert_eq!(read("https://h/r.git#v1:a/../b"), owned("https://h/r.git", "v1", "b"));

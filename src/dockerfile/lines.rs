@@ -217,10 +217,14 @@ mod tests {
 
     #[test]
     fn heredocs_belong_to_their_statement() {
-        let parsed = parse("RUN <<EOF\na\n#b\nEOF\nCOPY <<-\"X\" <<Y /d/\n\tq\n\tX\ny\nY\nRUN [\"<<EOF\"]\n").expect("valid");
+        let parsed =
+            parse("RUN <<EOF\na\n#b\nEOF\nCOPY <<-\"X\" <<Y /d/\n\tq\n\tX\ny\nY\nRUN [\"<<EOF\"]\n").expect("valid");
         let [run, copy, json] = &parsed.statements[..] else { panic!("{:?}", parsed.statements) };
         assert_eq!((run.heredocs[0].content.as_str(), run.lines.clone()), ("a\n#b\n", 1..=4));
-        assert_eq!(copy.heredocs.iter().map(|doc| (doc.expand, doc.chomp)).collect::<Vec<_>>(), [(false, true), (true, false)]);
+        assert_eq!(
+            copy.heredocs.iter().map(|doc| (doc.expand, doc.chomp)).collect::<Vec<_>>(),
+            [(false, true), (true, false)]
+        );
         assert!(json.heredocs.is_empty());
         assert!(parse("RUN <<EOF\na\n").is_err());
     }

@@ -144,13 +144,19 @@ fn split(file: Dockerfile<'_>, parsed: &Parsed) -> Result<(Vec<Instruction>, Vec
             (Kind::Arg(_), None) => arguments.push(instruction),
             (_, None) => {
                 let fault = Fault::new(format!("{} stands before the first FROM", statement.keyword.to_uppercase()));
-                return Err(fail(fault.about(statement.keyword.clone()).help("begin with FROM; only ARG may stand before it")));
+                return Err(fail(
+                    fault.about(statement.keyword.clone()).help("begin with FROM; only ARG may stand before it"),
+                ));
             }
             (_, Some((_, commands))) => commands.push(instruction),
         }
     }
     if stages.is_empty() {
-        let message = if file.text.trim().is_empty() { "the Dockerfile is empty" } else { "the Dockerfile has no stage to build" };
+        let message = if file.text.trim().is_empty() {
+            "the Dockerfile is empty"
+        } else {
+            "the Dockerfile has no stage to build"
+        };
         return Err(error_at(file, Fault::new(message).help("begin with FROM"), &(1..=1)));
     }
     Ok((arguments, stages))

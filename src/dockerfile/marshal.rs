@@ -30,12 +30,8 @@ struct Marshal<'a> {
 
 /// Marshals what `output` needs.
 pub(super) fn marshal(around: &Surroundings<'_>, output: NodeId) -> pb::Definition {
-    let mut marshal = Marshal {
-        around,
-        done: BTreeMap::new(),
-        definition: pb::Definition::default(),
-        locations: BTreeMap::new(),
-    };
+    let mut marshal =
+        Marshal { around, done: BTreeMap::new(), definition: pb::Definition::default(), locations: BTreeMap::new() };
     // By hand, so that a Dockerfile of many lines cannot exhaust the stack.
     let mut open = vec![(output, around.nodes[output].inputs().into_iter())];
     while let Some((node, inputs)) = open.last_mut() {
@@ -71,15 +67,17 @@ impl Marshal<'_> {
             inputs,
             platform: node.platform.clone(),
             constraints: Some(pb::WorkerConstraints::default()),
-            op: Some(operation),
+            op: None,
         };
-        let bytes = op.encode_to_vec();
+        // Go's encoder writes the operation, a `oneof`, behind all other fields; messages one after the other are one.
+        let mut bytes = op.encode_to_vec();
+        let operation = pb::Op { op: Some(operation), ..pb::Op::default() };
+        bytes.extend(operation.encode_to_vec());
         let digest = Digest::of(&bytes);
         self.done.insert(id, digest);
         let key = digest.to_string();
-        if let Some(lines) = &node.lines {
-            self.locations.entry(key.clone()).or_default().locations.push(location(lines));
-        }
+        // Also where nothing is written down, as BuildKit has it.
+        self.locations.entry(key.clone()).or_default().locations.extend(node.lines.as_ref().map(location));
         match self.definition.metadata.get_mut(&key) {
             Some(known) => merge(known, metadata),
             None => {
@@ -200,7 +198,8 @@ impl Marshal<'_> {
             definition: None,
             language: "Dockerfile".to_owned(),
         };
-        let infos = if self.locations.is_empty() { Vec::new() } else { vec![info] };
+        let infos =
+            if self.locations.values().all(|found| found.locations.is_empty()) { Vec::new() } else { vec![info] };
         self.definition.source = Some(pb::Source { locations: self.locations, infos });
         self.definition
     }

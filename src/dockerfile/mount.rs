@@ -25,8 +25,25 @@ const TYPES: [(&str, MountType); 5] = [
 const SHARING: [&str; 3] = ["shared", "private", "locked"];
 
 const KEYS: [&str; 19] = [
-    "type", "from", "source", "target", "readonly", "id", "sharing", "required", "size", "mode", "uid", "gid", "src", "dst",
-    "destination", "ro", "rw", "readwrite", "env",
+    "type",
+    "from",
+    "source",
+    "target",
+    "readonly",
+    "id",
+    "sharing",
+    "required",
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "src",
+    "dst",
+    "destination",
+    "ro",
+    "rw",
+    "readwrite",
+    "env",
 ];
 
 /// One mount.
@@ -210,14 +227,27 @@ mod tests {
     #[test]
     fn mounts_have_the_keys_of_buildkit() {
         let mount = parsed("type=cache,target=/c,id=x,sharing=locked,uid=5,gid=6,mode=0700").expect("valid");
-        assert_eq!((mount.kind, mount.uid, mount.mode, mount.read_only), (MountType::Cache, Some(5), Some(0o700), false));
+        assert_eq!(
+            (mount.kind, mount.uid, mount.mode, mount.read_only),
+            (MountType::Cache, Some(5), Some(0o700), false)
+        );
         assert!(parsed("from=x,target=/y").expect("valid").read_only);
         assert!(!parsed("target=/y,rw").expect("valid").read_only);
         assert_eq!(parsed("type=tmpfs,target=/t,size=64m").expect("valid").size, 64 << 20);
         assert_eq!(parsed("type=secret,\"id=a,b\"").expect("valid").id, "a,b");
         for wrong in [
-            "type=bnd", "target", "uid=5,target=/x", "type=secret", "type=secret,id=a,src=b", "size=1,type=tmpfs",
-            "type=cache,sharing=x", "type=cache,mode=9", "frm=x", "type=ssh,source=x", "\"a", "type=secret,id=a,from=b",
+            "type=bnd",
+            "target",
+            "uid=5,target=/x",
+            "type=secret",
+            "type=secret,id=a,src=b",
+            "size=1,type=tmpfs",
+            "type=cache,sharing=x",
+            "type=cache,mode=9",
+            "frm=x",
+            "type=ssh,source=x",
+            "\"a",
+            "type=secret,id=a,from=b",
         ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }

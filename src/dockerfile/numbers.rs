@@ -3,16 +3,8 @@
 use std::fmt::Write as _;
 
 /// Units of `time.ParseDuration`, in nanoseconds.
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("μs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 6e10),
-    ("h", 3.6e12),
-];
+const UNITS: [(&str, f64); 8] =
+    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)];
 
 /// Reads `1h30m`, `1.5s` or `0` into nanoseconds.
 pub(super) fn parse_duration(text: &str) -> Option<i64> {
@@ -143,7 +135,10 @@ mod tests {
 
     #[test]
     fn sizes_and_quotes_are_gos() {
-        assert_eq!((parse_size("64m"), parse_size("1.5GiB"), parse_size("10")), (Some(64 << 20), Some(3 << 29), Some(10)));
+        assert_eq!(
+            (parse_size("64m"), parse_size("1.5GiB"), parse_size("10")),
+            (Some(64 << 20), Some(3 << 29), Some(10))
+        );
         assert_eq!((parse_size("x"), parse_size("1zb"), parse_size("")), (None, None, None));
         let list = ["a \"b\"".to_owned(), "c\n\u{1}é".to_owned()];
         assert_eq!(quoted_list(&list), r#"["a \"b\"" "c\n\x01é"]"#);

@@ -171,7 +171,11 @@ fn device(text: &str) -> Result<Device, Fault> {
                 value.clone_into(&mut device.name);
             }
             _ if device.name.is_empty() => device.name = field,
-            _ => return Err(Fault::new(format!("unexpected `{field}` of a device")).about(field).help("keys: name, required")),
+            _ => {
+                return Err(Fault::new(format!("unexpected `{field}` of a device"))
+                    .about(field)
+                    .help("keys: name, required"));
+            }
         }
     }
     Ok(device)
@@ -198,7 +202,9 @@ fn files(keyword: &str, statement: &Statement) -> Result<Kind, Fault> {
     let is_add = keyword == "ADD";
     let mut words = json_array(&statement.rest)?.unwrap_or_else(|| blank_separated(&statement.rest));
     if words.len() < 2 {
-        return Err(Fault::new(format!("{keyword} requires at least two arguments")).help("the last one is the destination"));
+        return Err(
+            Fault::new(format!("{keyword} requires at least two arguments")).help("the last one is the destination")
+        );
     }
     let dest = words.pop().unwrap_or_default();
     let flags = Flags::parse(keyword, &statement.flags, if is_add { &ADD } else { &COPY })?;
@@ -267,10 +273,16 @@ fn healthcheck(statement: &Statement) -> Result<Healthcheck, Fault> {
     let command = command.trim_start();
     let kind = match word.to_uppercase().as_str() {
         "" => return Err(at_least_one("HEALTHCHECK")),
-        "NONE" if command.is_empty() => return Ok(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() }),
+        "NONE" if command.is_empty() => {
+            return Ok(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() });
+        }
         "NONE" => return Err(Fault::new("HEALTHCHECK NONE takes no arguments").about(command)),
         "CMD" => json_array(command)?,
-        _ => return Err(Fault::new(format!("unknown type `{word}` of HEALTHCHECK")).about(word).help("write CMD or NONE")),
+        _ => {
+            return Err(Fault::new(format!("unknown type `{word}` of HEALTHCHECK"))
+                .about(word)
+                .help("write CMD or NONE"));
+        }
     };
     let flags = Flags::parse("HEALTHCHECK", &statement.flags, &KNOWN)?;
     let test = match kind {
@@ -292,9 +304,12 @@ fn healthcheck(statement: &Statement) -> Result<Healthcheck, Fault> {
     };
     let retries = match flags.one("retries").as_str() {
         "" => 0,
-        text => text.parse::<i32>().ok().filter(|count| *count >= 0).map(i64::from).ok_or_else(|| {
-            Fault::new(format!("--retries is no count: `{text}`")).about(text)
-        })?,
+        text => text
+            .parse::<i32>()
+            .ok()
+            .filter(|count| *count >= 0)
+            .map(i64::from)
+            .ok_or_else(|| Fault::new(format!("--retries is no count: `{text}`")).about(text))?,
     };
     Ok(Healthcheck {
         test,

@@ -407,7 +407,8 @@ fn image_node(reference: &str, platform: &Platform, metadata: pb::OpMetadata, li
 /// Returns the whole name of an image (`distribution/reference`): `debian` is `docker.io/library/debian:latest`.
 fn reference(text: &str) -> Result<String, Fault> {
     let wrong = |reason: String| Fault::new(format!("`{text}` is no reference of an image: {reason}")).about(text);
-    let parsed: Reference = text.parse().map_err(|error: oci_spec::distribution::ParseError| wrong(error.to_string()))?;
+    let parsed: Reference =
+        text.parse().map_err(|error: oci_spec::distribution::ParseError| wrong(error.to_string()))?;
     let mut whole = format!("{}/{}", parsed.registry(), parsed.repository());
     match (parsed.tag(), parsed.digest()) {
         (tag, Some(digest)) => {

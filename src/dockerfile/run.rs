@@ -55,7 +55,8 @@ impl Lowering<'_> {
             exec.mounts.push(MountSpec { mount, ..MountSpec::default() });
         }
         exec.mounts.sort_by(|one, other| one.mount.dest.cmp(&other.mount.dest));
-        let device = |device: super::instruction::Device| pb::CdiDevice { name: device.name, optional: !device.required };
+        let device =
+            |device: super::instruction::Device| pb::CdiDevice { name: device.name, optional: !device.required };
         exec.devices = run.devices.into_iter().map(device).collect();
         exec.security = if run.insecure { pb::SecurityMode::Insecure } else { pb::SecurityMode::Sandbox }.into();
         exec.network = match run.network {
