@@ -88,7 +88,10 @@ pub(super) fn fields(text: &str) -> Result<Vec<String>, Fault> {
             }
         }
         match rest.next() {
-            Some(',') => all.push(std::mem::take(&mut field)),
+            Some(',') => {
+                all.push(std::mem::take(&mut field));
+                continue;
+            }
             Some(c) => field.push(c),
             None => {
                 all.push(field);

@@ -13,6 +13,9 @@ pub(super) fn parse_duration(text: &str) -> Option<i64> {
     if rest == "0" {
         return Some(0);
     }
+    if rest.is_empty() {
+        return None;
+    }
     let mut total = 0.0_f64;
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -25,7 +28,7 @@ pub(super) fn parse_duration(text: &str) -> Option<i64> {
     // Far from what a 64-bit count of nanoseconds cannot hold.
     let whole = total.round();
     #[expect(clippy::cast_possible_truncation, reason = "checked against the bound")]
-    (!text.is_empty() && whole < 9.2e18).then(|| if negative { -(whole as i64) } else { whole as i64 })
+    (whole < 9.2e18).then(|| if negative { -(whole as i64) } else { whole as i64 })
 }
 
 /// Writes nanoseconds as `time.Duration.String` does.
