@@ -16,6 +16,7 @@
 //! ratios are what stays. A peer that is not there, or does not run here, is skipped aloud. Debian's `docker-registry`
 //! serves the image; without it there is nothing to measure.
 
+#![expect(clippy::cast_precision_loss, reason = "megabytes for people")]
 #![expect(clippy::print_stdout, reason = "its result is what it prints")]
 
 #[path = "images/bed.rs"]

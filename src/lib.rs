@@ -11,7 +11,7 @@
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //!    image .......... images in and out: pull, push, load, save, unpack
 //! 3  source  snapshot  export  file  cache  attest
-//! 2  recipe  rootfs  layer  policy  registry  sandbox
+//! 2  recipe  dockerfile  rootfs  layer  policy  registry  sandbox
 //! 1  llb  pattern  store  http  progress
 //! 0  oci  sys
 //! ```
@@ -21,6 +21,7 @@ pub mod build;
 pub mod cache;
 pub mod cli;
 pub mod collect;
+pub mod dockerfile;
 pub mod engine;
 pub mod export;
 pub mod file;

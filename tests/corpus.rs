@@ -3,7 +3,7 @@
 //! `fixtures/corpus/corpus.tar.gz` holds definitions that BuildKit's Dockerfile frontend made, their contexts, and what
 //! BuildKit made of them. A source policy leads them to our own locked root filesystem and to servers of this test.
 
-mod case;
+pub(crate) mod case;
 mod compare;
 mod image;
 mod listing;

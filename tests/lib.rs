@@ -11,6 +11,7 @@ mod caching_transport;
 mod collecting;
 mod contents;
 mod corpus;
+mod dockerfiles;
 mod downloading;
 mod exports;
 mod exports_command;

@@ -166,6 +166,27 @@ fn a_registry_with_a_login_lets_in_who_has_one_and_tells_the_others_what_to_do()
     pulled.expect("pulled");
 }
 
+#[test]
+fn a_registry_that_wants_tokens_gets_them_for_many_blobs_at_once() {
+    let Some(server) = DockerRegistry::start(&[With::Token]) else { return };
+    let ((_there, from), (_here, to)) = (store(), store());
+    let known = || Credentials::parse(server.login().as_bytes(), Path::new("config.json")).expect("a configuration");
+    for round in 0..4 {
+        let manifest = image(&from, &format!("tokens {round}"));
+        let reference = server.reference(&format!("public/a{round}:1"));
+        push(&registry(known(), Hosts::default()), &reference, &manifest, &from, TOLD).expect("pushed");
+        pull(&registry(Credentials::default(), Hosts::default()), &reference, &amd64(), &to, TOLD)
+            .expect("pulled by anybody");
+        assert!(server.keeps(&manifest), "{manifest}");
+    }
+    let manifest = image(&from, "private");
+    let reference = server.reference("private/a:1");
+    push(&registry(known(), Hosts::default()), &reference, &manifest, &from, TOLD).expect("pushed");
+    let error = pull(&registry(Credentials::default(), Hosts::default()), &reference, &amd64(), &to, TOLD);
+    let error = error.expect_err("not for anybody");
+    assert!(matches!(error, RegistryError::Denied { .. }), "{error}");
+}
+
 /// Runs the command over a graph of one image, with programs that keep credentials.
 fn solved(place: &Path, home: &Path, reference: &Reference) -> (bool, String) {
     let mut builder = GraphBuilder::new();

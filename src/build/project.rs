@@ -55,11 +55,11 @@ impl Project {
         let (rootfs, bases) = roots(&root.join("rootfs"))?;
         let images: BTreeMap<String, Digest> =
             rootfs.iter().map(|(name, rootfs)| (name.clone(), rootfs.lock.manifest)).collect();
-        let roots = bases.iter().map(|(name, base)| {
+        let images_of = bases.iter().map(|(name, base)| {
             let pins = base.pins().iter().map(|(arch, pin)| (*arch, pin.to_string())).collect();
             (name.clone(), BaseRoot { image: base.base.image.to_string(), pins })
         });
-        let recipes = Recipes { recipes, locks, images, bases: roots.collect(), matrix };
+        let recipes = Recipes { recipes, locks, images, bases: images_of.collect(), matrix };
         Ok(Self { root: root.to_owned(), recipes, rootfs, bases })
     }
 }

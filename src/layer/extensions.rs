@@ -222,12 +222,12 @@ mod tests {
     #[test]
     fn attributes_are_read_in_both_spellings() {
         let mut extensions = Extensions::default();
-        extensions.apply(b"38 LIBARCHIVE.xattr.user.a%3Db=dmFsdWU\n").expect("records");
-        extensions.apply(b"28 SCHILY.xattr.user.c=other\n").expect("records");
+        extensions.apply(b"39 LIBARCHIVE.xattr.user.a%3Db=dmFsdWU\n").expect("records");
+        extensions.apply(b"29 SCHILY.xattr.user.c=other\n").expect("records");
         let expected: Attributes =
             vec![(b"user.a=b".to_vec(), b"value".to_vec()), (b"user.c".to_vec(), b"other".to_vec())];
         assert_eq!(extensions.xattrs, expected);
-        extensions.apply(b"10 path=x\n8 path=\n").expect("records");
+        extensions.apply(b"9 path=x\n8 path=\n").expect("records");
         assert_eq!(extensions.path, None);
     }
 }

@@ -43,6 +43,7 @@ pub use error::{Defect, GraphError, OpName};
 pub use graph::{Edge, Graph, Vertex};
 pub use json::json_lines;
 pub use location::Span;
+pub(crate) use platform::normalise;
 pub use render::{dot, tree};
 pub use svg::svg;
 pub use wire::LARGEST;

@@ -3,7 +3,7 @@
 use super::pb;
 
 /// Returns the one way to write a platform: `x86_64` is `amd64`, `arm64/v8` is `arm64`, an empty system is Linux.
-pub(super) fn normalise(platform: &pb::Platform) -> pb::Platform {
+pub(crate) fn normalise(platform: &pb::Platform) -> pb::Platform {
     let os = match platform.os.to_lowercase().as_str() {
         "" => "linux".to_owned(),
         "macos" => "darwin".to_owned(),

@@ -36,6 +36,8 @@ pub const LOCAL_EXCLUDE: &str = "local.excludepatterns";
 pub const LOCAL_FOLLOW: &str = "local.followpaths";
 /// What local sources that may share a transfer have in common.
 pub const LOCAL_SHARED_KEY: &str = "local.sharedkeyhint";
+/// What local sources of one build have in common and others have not.
+pub const LOCAL_UNIQUE: &str = "local.unique";
 /// Whether files come without their bytes.
 pub const LOCAL_METADATA_ONLY: &str = "local.metadatatransfer";
 

@@ -173,7 +173,7 @@ impl Endpoint {
         progress: &dyn Progress,
     ) -> Result<(), RegistryError> {
         let what = format!("blob {digest} for {}", self.shown);
-        let mut chunked = false;
+        let (mut chunked, mut renewed) = (false, false);
         let mut from = from;
         loop {
             let sent = self.line.patiently(&what, progress, || {
@@ -188,6 +188,8 @@ impl Endpoint {
             match sent {
                 // Something between us takes no more at once.
                 Err(RegistryError::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. }) if !chunked => chunked = true,
+                // What lets us write has run out on the way; with the next beginning comes another.
+                Err(RegistryError::Status { status: StatusCode::UNAUTHORIZED, .. }) if !renewed => renewed = true,
                 // Only a shortcut.
                 Err(RegistryError::Status { .. } | RegistryError::Denied { .. }) if from.is_some() => from = None,
                 other => return other,
@@ -207,7 +209,7 @@ impl Endpoint {
             start.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
         }
         let post = |client: &Client| client.post(start.clone()).header(CONTENT_LENGTH, 0);
-        let begun = self.ask(what, &post).await?;
+        let begun = self.ask_to_write(what, &post).await?;
         if begun.status() == StatusCode::CREATED {
             return Ok(None);
         }

@@ -30,8 +30,10 @@ pub struct Credentials {
     /// Files that were not there, for the error of who has none.
     missing: Vec<PathBuf>,
     /// What programs answered, by program and registry: some of them ask the user.
-    answers: Arc<Mutex<BTreeMap<(String, String), Option<Credential>>>>,
+    answers: Arc<Mutex<Answers>>,
 }
+
+type Answers = BTreeMap<(String, String), Option<Credential>>;
 
 #[derive(Clone)]
 struct File {
@@ -134,14 +136,13 @@ impl Credentials {
             if let Some(program) = file.helpers.get(&registry).or(file.helper.as_ref()) {
                 let key = (program.clone(), registry.clone());
                 let known = self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-                let answer = match known {
-                    Some(answer) => answer,
-                    None => {
-                        let server = if registry == "index.docker.io" { DOCKER_HUB } else { &registry };
-                        let answer = ask(program, server, &file.path, stop)?;
-                        self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(key, answer.clone());
-                        answer
-                    }
+                let answer = if let Some(answer) = known {
+                    answer
+                } else {
+                    let server = if registry == "index.docker.io" { DOCKER_HUB } else { &registry };
+                    let answer = ask(program, server, &file.path, stop)?;
+                    self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(key, answer.clone());
+                    answer
                 };
                 if answer.is_some() {
                     return Ok(answer);
@@ -278,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_an_error_without_a_secret() {
-        for text in ["", "[]", r#"{"auths":{"r":{"auth":"hunter2!"}}}"#, r#"{"auths":{"r":{"auth":["hunter2!"]}}}"#] {
+        for text in ["", "7", r#"{"auths":{"r":{"auth":"hunter2!"}}}"#, r#"{"auths":{"r":{"auth":["hunter2!"]}}}"#] {
             let error = Credentials::parse(text.as_bytes(), Path::new("config.json")).expect_err(text).to_string();
             assert!(!error.contains("hunter2") && error.contains("config.json"), "{error}");
         }

@@ -29,7 +29,22 @@ pub(super) struct Endpoint {
     namespace: Option<String>,
     headers: HeaderMap,
     credentials: Arc<Credentials>,
-    authorization: Arc<Mutex<Option<HeaderValue>>>,
+    authorization: Arc<Mutex<Authorization>>,
+}
+
+/// What was obtained so far. Apart, for what lets us read must not take the place of what lets us write, which another
+/// thread is in the middle of.
+#[derive(Debug, Default)]
+struct Authorization {
+    reads: Option<HeaderValue>,
+    writes: Option<HeaderValue>,
+}
+
+impl Authorization {
+    fn of(&self, writes: bool) -> Option<HeaderValue> {
+        let (first, second) = if writes { (&self.writes, &self.reads) } else { (&self.reads, &self.writes) };
+        first.clone().or_else(|| second.clone())
+    }
 }
 
 impl Endpoint {
@@ -91,13 +106,16 @@ impl Endpoint {
 
     /// Adds who we are, where `url` is this registry and not a place that it sent us to.
     pub(super) fn signed(&self, request: RequestBuilder, url: &Url) -> RequestBuilder {
-        if url.origin() == self.base.origin() { self.with_authorization(request) } else { request }
+        if url.origin() != self.base.origin() {
+            return request;
+        }
+        let known = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).of(true);
+        self.with(request, known)
     }
 
-    fn with_authorization(&self, request: RequestBuilder) -> RequestBuilder {
-        let known = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    fn with(&self, request: RequestBuilder, authorization: Option<HeaderValue>) -> RequestBuilder {
         let request = request.headers(self.headers.clone());
-        match known {
+        match authorization {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
         }
@@ -109,9 +127,28 @@ impl Endpoint {
         what: &str,
         make: &dyn Fn(&Client) -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
+        self.ask_as(what, make, false).await
+    }
+
+    /// As `ask`, for what writes.
+    pub(super) async fn ask_to_write(
+        &self,
+        what: &str,
+        make: &dyn Fn(&Client) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        self.ask_as(what, make, true).await
+    }
+
+    async fn ask_as(
+        &self,
+        what: &str,
+        make: &dyn Fn(&Client) -> RequestBuilder,
+        writes: bool,
+    ) -> Result<Response, RegistryError> {
         let client = self.line.http.client();
         let request = || make(client).header(ACCEPT_ENCODING, "identity");
-        let response = self.line.send(what, self.with_authorization(request())).await?;
+        let known = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).of(writes);
+        let response = self.line.send(what, self.with(request(), known)).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return self.judge(what, response, None).await;
         }
@@ -121,9 +158,14 @@ impl Endpoint {
         let authorized = authorize(&self.line, what, &headers, credential.as_ref(), plain).await;
         let value = authorized.map_err(|error| self.denied(error, credential.as_ref()))?;
         let Some(value) = value else { return self.judge(what, response, None).await };
-        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        let response = self.line.send(what, self.with_authorization(request())).await?;
+        self.keep(value.clone(), writes);
+        let response = self.line.send(what, self.with(request(), Some(value))).await?;
         self.judge(what, response, credential.as_ref()).await
+    }
+
+    fn keep(&self, value: HeaderValue, writes: bool) {
+        let mut authorization = self.authorization.lock().unwrap_or_else(PoisonError::into_inner);
+        *(if writes { &mut authorization.writes } else { &mut authorization.reads }) = Some(value);
     }
 
     async fn judge(

@@ -233,6 +233,11 @@ impl RegistryError {
         )
     }
 
+    /// Tells whether nobody answered in the way that was hoped for.
+    pub(super) fn is_unreached(&self) -> bool {
+        matches!(self, Self::Request { .. } | Self::Stalled { .. })
+    }
+
     /// Tells whether no connection came about at all.
     pub(super) fn is_connect(&self) -> bool {
         matches!(self, Self::Request { source, .. } if source.is_connect())

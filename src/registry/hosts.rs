@@ -35,6 +35,7 @@ pub struct Hosts {
 }
 
 /// One address of a registry.
+#[expect(clippy::struct_excessive_bools, reason = "what it may do, each by itself")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     /// `https://host/v2/`, or another prefix of repositories.
@@ -45,6 +46,8 @@ pub(super) struct Address {
     pub(super) pulls: bool,
     /// Images may be pushed here.
     pub(super) pushes: bool,
+    /// Only for when the one before it cannot be reached at all.
+    pub(super) is_resort: bool,
     /// Whom to believe.
     pub(super) trust: Trust,
     /// Sent with every request.
@@ -108,7 +111,7 @@ impl Hosts {
         if insecure {
             let trust = Trust { anybody: true, ..file.trust };
             addresses.push(Address { trust, ..secure });
-            addresses.push(Address::new(plain_or_not(host, true)?));
+            addresses.push(Address { is_resort: true, ..Address::new(plain_or_not(host, true)?) });
         } else if is_loopback(host) && secure.trust == Trust::default() {
             addresses.push(Address::new(plain_or_not(host, true)?));
         } else {
@@ -130,7 +133,7 @@ impl Hosts {
 impl Address {
     fn new(base: Url) -> Self {
         let trust = Trust::default();
-        Self { base, resolves: true, pulls: true, pushes: true, trust, headers: Vec::new() }
+        Self { base, resolves: true, pulls: true, pushes: true, is_resort: false, trust, headers: Vec::new() }
     }
 }
 
@@ -173,6 +176,7 @@ impl Host {
             resolves: may("resolve"),
             pulls: may("pull"),
             pushes: may("push"),
+            is_resort: false,
             trust: self.trust(directory, file)?,
             headers: headers.collect(),
         })
@@ -192,7 +196,7 @@ impl Host {
                 toml::Value::String(path) => pair.push(path),
                 toml::Value::Array(values) => match values.as_slice() {
                     [toml::Value::String(certificate), toml::Value::String(key), ..] => {
-                        pair.extend([&**certificate, key])
+                        pair.extend([&**certificate, key]);
                     }
                     other => client = other.first(),
                 },

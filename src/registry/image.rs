@@ -109,7 +109,7 @@ fn put(
     Ok(manifest.descriptor)
 }
 
-fn find(
+pub(super) fn find(
     repository: &Repository,
     reference: &Reference,
     platform: &Platform,
@@ -162,7 +162,7 @@ pub(super) fn keep(store: &Store, manifest: &Manifest) -> Result<(), RegistryErr
     Ok(())
 }
 
-fn read(store: &Store, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
+pub(super) fn read(store: &Store, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
     let path = store.path(digest);
     std::fs::read(&path).map_err(RegistryError::io("read", &path))
 }

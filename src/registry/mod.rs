@@ -18,6 +18,7 @@
 //! repository ..... manifests and blobs, from whichever address has them
 //! image .......... resolve, pull, push
 //! referrers ...... what refers to a manifest
+//! config ......... of an image, the config alone
 //! layout ......... the same from a directory
 //! ```
 //!
@@ -29,6 +30,7 @@
 
 mod authorize;
 mod blob;
+mod config;
 mod credentials;
 mod endpoint;
 mod error;
@@ -43,6 +45,7 @@ mod repository;
 mod request;
 
 pub use crate::oci::Reference;
+pub use config::{config, layout_config};
 pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use hosts::Hosts;

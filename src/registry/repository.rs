@@ -40,7 +40,7 @@ pub struct Repository {
     /// `host/name`, for people.
     shown: String,
     registry: String,
-    name: String,
+    path: String,
     /// Where to ask, in order; the registry's own address is last.
     endpoints: Vec<Endpoint>,
     silent: Arc<Mutex<BTreeSet<String>>>,
@@ -71,7 +71,7 @@ impl Registry {
         Ok(Repository {
             shown: format!("{}/{}", reference.registry(), reference.repository()),
             registry: reference.registry().to_owned(),
-            name: reference.repository().to_owned(),
+            path: reference.repository().to_owned(),
             endpoints: addresses.into_iter().map(endpoint).collect::<Result<_, _>>()?,
             silent: Arc::clone(&self.silent),
             taking: Arc::default(),
@@ -162,7 +162,7 @@ impl Repository {
         }
         let origin = store.get_record(ORIGINS, &digest.hex())?.and_then(|origin| String::from_utf8(origin).ok());
         let from = origin.as_deref().and_then(|origin| origin.strip_prefix(&self.registry)?.strip_prefix('/'));
-        endpoint.send(digest, from.filter(|from| *from != self.name), store, progress)
+        endpoint.send(digest, from.filter(|from| *from != self.path), store, progress)
     }
 
     /// Gives a manifest or an index to the registry under a tag or its digest; everything it names must be there. Tells
@@ -185,7 +185,7 @@ impl Repository {
             endpoint.line.http.block_on(async {
                 let make =
                     |client: &Client| client.put(url.clone()).header(CONTENT_TYPE, media_type).body(bytes.to_vec());
-                let answer = endpoint.ask(&what, &make).await?;
+                let answer = endpoint.ask_to_write(&what, &make).await?;
                 Ok(answer.headers().contains_key("oci-subject"))
             })
         })
@@ -223,12 +223,14 @@ impl Repository {
     ) -> Result<T, RegistryError> {
         let able: Vec<&Endpoint> = self.endpoints.iter().filter(|endpoint| may(endpoint)).collect();
         let (last, before) = able.split_last().ok_or_else(|| self.nowhere("pull"))?;
-        for endpoint in before {
+        for (index, endpoint) in before.iter().enumerate() {
             let origin = endpoint.front().to_string();
             if self.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&origin) {
                 continue;
             }
             match work(endpoint) {
+                // Without encryption only where nobody answers with it.
+                Err(error) if able[index + 1].address.is_resort && !error.is_unreached() => return Err(error),
                 Err(error) if error.is_of_server() => {
                     if error.is_connect() {
                         self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(origin);

@@ -164,8 +164,9 @@ impl BaseLock {
     pub fn to_toml(&self, name: &str) -> String {
         let platforms: BTreeMap<&str, &Digest> =
             self.platforms.iter().map(|(arch, digest)| (arch.oci(), digest)).collect();
-        let lines: String =
+        let lines: Vec<String> =
             platforms.iter().map(|(arch, digest)| format!("\"linux/{arch}\" = \"{digest}\"\n")).collect();
+        let lines = lines.concat();
         // Neither references nor digests have characters that would need to be escaped.
         format!(
             "# Written by `dockless lock --update rootfs/{name}`; do not edit.\n\

@@ -138,6 +138,7 @@ fn answers(child: &mut Child, port: u16) -> bool {
     false
 }
 
+#[expect(clippy::format_push_string, reason = "a configuration is a text")]
 fn config(with: &[With], place: &Path, port: u16, tokens: Option<&Server>) -> String {
     let has = |one| with.contains(&one);
     let at = |name: &str| place.join(name).display().to_string();

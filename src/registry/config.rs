@@ -1,0 +1,63 @@
+//! The config of an image alone, for those who lower what is built on it.
+
+use super::error::RegistryError;
+use super::image::{Told, find, keep, read};
+use super::layout::Layout;
+use super::manifest::MOST_CONFIG;
+use super::platform::Platform;
+use super::repository::Registry;
+use crate::oci::Reference;
+use crate::oci::{Digest, DigestError};
+use crate::store::Store;
+
+/// Returns the digest that a reference means (of the index where there is one), and the config of its image for a
+/// platform. Layers are not asked for.
+///
+/// # Errors
+/// As `resolve`, and `TooLarge` for a config that is none.
+pub fn config(
+    registry: &Registry,
+    reference: &Reference,
+    platform: &Platform,
+    store: &Store,
+    told: Told<'_>,
+) -> Result<(Digest, Vec<u8>), RegistryError> {
+    let repository = registry.repository(reference)?;
+    let what = reference.to_string();
+    let top = if let Some(text) = reference.digest() {
+        let wrong = |error: DigestError| RegistryError::Reference { text: what.clone(), reason: error.to_string() };
+        text.parse().map_err(wrong)?
+    } else {
+        let manifest = repository.get_manifest(reference.tag().unwrap_or("latest"), told.0)?;
+        keep(store, &manifest)?;
+        manifest.descriptor.digest
+    };
+    let pinned = reference.clone_with_digest(top.to_string());
+    let manifest = find(&repository, &pinned, platform, store, told)?;
+    let (config, _) = manifest.image(&what)?;
+    if config.size > MOST_CONFIG {
+        return Err(RegistryError::TooLarge { what: format!("the config of {what}"), most: MOST_CONFIG });
+    }
+    repository.get_blob(&config.digest, Some(config.size), store, told)?;
+    Ok((top, read(store, &config.digest)?))
+}
+
+/// As `config`, of a layout.
+///
+/// # Errors
+/// As `Layout::resolve` and `Layout::blob`.
+pub fn layout_config(
+    layout: &Layout,
+    digest: &Digest,
+    platform: &Platform,
+    store: &Store,
+) -> Result<(Digest, Vec<u8>), RegistryError> {
+    let manifest = layout.resolve(None, Some(digest), platform)?;
+    let what = format!("manifest {digest}");
+    let (config, _) = manifest.image(&what)?;
+    if config.size > MOST_CONFIG {
+        return Err(RegistryError::TooLarge { what: format!("the config of {what}"), most: MOST_CONFIG });
+    }
+    layout.blob(&config.digest, Some(config.size), store)?;
+    Ok((*digest, read(store, &config.digest)?))
+}
