@@ -14,11 +14,11 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::XattrFlags;
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 
 /// What the names of all records begin with.
 const PREFIX: &[u8] = b"user.dockless.";
@@ -99,7 +99,11 @@ pub(super) fn record_node(file: BorrowedFd<'_>, special: Special) -> Result<()> 
 pub(super) fn record_owner(file: BorrowedFd<'_>, owner: Option<(u32, u32)>) -> Result<()> {
     match owner {
         Some((uid, gid)) => set(file, OWNER, format!("{uid} {gid}").as_bytes()),
-        None => rustix::fs::fremovexattr(file, OsStr::from_bytes(OWNER)),
+        None => match rustix::fs::fremovexattr(file, OsStr::from_bytes(OWNER)) {
+            // A file that is held without being open, as hard links are: by the name that the kernel has for it.
+            Err(Errno::BADF) => rustix::fs::removexattr(held(file), OsStr::from_bytes(OWNER)),
+            other => other,
+        },
     }
 }
 
@@ -109,7 +113,14 @@ pub(super) fn record_capability(file: BorrowedFd<'_>, value: &[u8]) -> Result<()
 }
 
 fn set(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
-    rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
+    match rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty()) {
+        Err(Errno::BADF) => rustix::fs::setxattr(held(file), OsStr::from_bytes(name), value, XattrFlags::empty()),
+        other => other,
+    }
+}
+
+fn held(file: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 #[cfg(test)]
