@@ -2,11 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
 use dockless::llb::{Graph, GraphBuilder, op};
 use dockless::oci::{Arch, Digest};
@@ -16,49 +13,8 @@ use tempfile::TempDir;
 
 use crate::exports::{json, names, tree};
 use crate::exports_tools::said;
+use crate::support::registry::DockerRegistry;
 use crate::support::skip;
-
-/// Debian's registry on a free port of loopback; ends with this.
-struct Server {
-    child: Child,
-    port: u16,
-    _place: TempDir,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let place = TempDir::new().expect("a place");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback").port();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:{port}'}}\n",
-            place.path().join("data").display()
-        );
-        let file = place.path().join("config.yml");
-        fs::write(&file, config).expect("written");
-        let started =
-            Command::new("docker-registry").arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let Ok(child) = started else {
-            skip("docker-registry", "the program is not on this machine");
-            return None;
-        };
-        let server = Self { child, port, _place: place };
-        for _ in 0..400 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(server);
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the registry does not answer");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A tree to export, a store, and a place for what comes of it.
 struct Bed {
@@ -120,9 +76,9 @@ impl Bed {
 
 #[test]
 fn an_image_goes_to_a_registry_under_each_of_its_names() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = DockerRegistry::start(&[]) else { return };
     let bed = Bed::new();
-    let host = format!("127.0.0.1:{}", server.port);
+    let host = server.host();
     let output = format!("type=registry,\"name={host}/a/b:1,{host}/c\",annotation.org.example=seen,label.l=seen");
     let Some(stdout) = bed.solved(&["-o", &output, "--metadata-file", "meta/data.json"]) else { return };
     let digest = String::from_utf8(stdout).expect("UTF-8").trim().to_owned();

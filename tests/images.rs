@@ -7,7 +7,8 @@ use std::process::Stdio;
 use dockless::oci::Digest;
 
 use crate::registries::index;
-use crate::support::images::{Place, Shelf, attachment, layers, named, printed, sample};
+use crate::support::images::{Place, attachment, layers, named, printed, sample};
+use crate::support::registry::DockerRegistry;
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("JSON")
@@ -128,13 +129,13 @@ fn a_layer_comes_out_of_a_docker_archive_with_tar_alone() {
 
 #[test]
 fn images_go_to_a_registry_and_come_back_one_platform_or_all() {
-    let Some(shelf) = Shelf::start() else { return };
+    let Some(shelf) = DockerRegistry::start(&[]) else { return };
     let place = Place::new();
     let store = place.store();
     let (amd64, x86) = (sample(&store, "a", "amd64"), sample(&store, "b", "386"));
     let both = index(&store, &[("amd64", amd64), ("386", x86)]);
     named(&store, &both, "both:1");
-    let at = |rest: &str| format!("{}/{rest}", shelf.address);
+    let at = |rest: &str| format!("{}/{rest}", shelf.host());
     assert_eq!(place.done(&["push", "--all-platforms", "both:1", &at("a/both:1")]), both.to_string());
     assert_eq!(place.done(&["push", "--platform", "linux/386", "both:1", &at("a/x86:1")]), x86.to_string());
     assert_eq!(place.done(&["push", "both:1", &at("a/one:1")]), amd64.to_string());
@@ -163,17 +164,17 @@ fn images_go_to_a_registry_and_come_back_one_platform_or_all() {
 
 #[test]
 fn what_is_attached_to_an_image_goes_with_it_where_that_is_asked_for() {
-    let Some(shelf) = Shelf::start() else { return };
+    let Some(shelf) = DockerRegistry::start(&[]) else { return };
     let place = Place::new();
     let store = place.store();
     let digest = sample(&store, "a", "amd64");
     named(&store, &digest, "mine:1");
     let attached = attachment(&store, &digest);
     assert_eq!(json(&place.done(&["inspect", "--format", "json", "mine:1"]))["referrers"][0], attached.to_string());
-    let name = format!("{}/a/mine:1", shelf.address);
+    let name = format!("{}/a/mine:1", shelf.host());
     place.done(&["push", "--referrers", "mine:1", &name]);
     let other = Place::new();
-    let by_digest = format!("{}/a/mine@{attached}", shelf.address);
+    let by_digest = format!("{}/a/mine@{attached}", shelf.host());
     assert_eq!(other.done(&["pull", "--platform", "all", &by_digest]), attached.to_string());
     place.done(&["save", "--referrers", "mine:1", "-o", "saved.tar"]);
     let third = Place::new();

@@ -7,7 +7,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::images::{Place, Shelf, attachment, named, printed, sample};
+use crate::support::images::{Place, attachment, named, printed, sample};
+use crate::support::registry::DockerRegistry;
 use crate::support::skip;
 
 fn prune(place: &Place) -> Option<String> {
@@ -111,11 +112,11 @@ fn a_load_that_is_killed_leaves_nothing() {
 
 #[test]
 fn a_pull_that_is_killed_can_be_run_again() {
-    let Some(shelf) = Shelf::start() else { return };
+    let Some(shelf) = DockerRegistry::start(&[]) else { return };
     let place = Place::new();
     let store = place.store();
     let digest = sample(&store, "a", "amd64");
-    let name = format!("{}/a/mine:1", shelf.address);
+    let name = format!("{}/a/mine:1", shelf.host());
     place.done(&["push", &digest.to_string(), &name]);
     let other = Place::new();
     for delay in [1, 5, 10, 20, 40, 80] {

@@ -4,7 +4,8 @@ use std::fs;
 
 use dockless::store::Store;
 
-use crate::support::images::{Place, Shelf, named, sample, tool};
+use crate::support::images::{Place, named, sample, tool};
+use crate::support::registry::DockerRegistry;
 use crate::support::skip;
 
 /// A place with `mine:1` in its store and as the layout `layout/`, and the digest of its manifest.
@@ -128,20 +129,20 @@ fn podman_and_buildah_read_what_we_save_and_we_what_podman_saves() {
 
 #[test]
 fn skopeo_reads_what_we_push_and_we_pull_what_skopeo_pushes() {
-    let Some(shelf) = Shelf::start() else { return };
+    let Some(shelf) = DockerRegistry::start(&[]) else { return };
     let (place, _store, digest) = place();
-    let name = format!("{}/a/mine:1", shelf.address);
+    let name = format!("{}/a/mine:1", shelf.host());
     assert_eq!(place.done(&["push", "localhost/mine:1", &name]), digest);
     let Some(shown) = did(&place, "skopeo", &["inspect", "--tls-verify=false", &format!("docker://{name}")]) else {
         return;
     };
     assert!(shown.contains(&digest), "{shown}");
     for (tag, format) in [("oci", "oci"), ("docker", "v2s2")] {
-        let to = format!("docker://{}/b/mine:{tag}", shelf.address);
+        let to = format!("docker://{}/b/mine:{tag}", shelf.host());
         let copy = ["copy", "-q", "--dest-tls-verify=false", "--format", format, "oci:layout:localhost/mine:1", &to];
         did(&place, "skopeo", &copy);
         let other = Place::new();
-        let name = format!("{}/b/mine:{tag}", shelf.address);
+        let name = format!("{}/b/mine:{tag}", shelf.host());
         other.done(&["pull", &name]);
         assert_eq!(other.tree(&name), place.tree(&digest), "{format}");
     }

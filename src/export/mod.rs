@@ -34,7 +34,6 @@ mod layout;
 mod name;
 mod options;
 mod packed;
-mod rewrite;
 mod saved;
 mod tarball;
 

@@ -1,17 +1,16 @@
 //! Layers, packed (`image-spec layer.md`).
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write};
+use std::io::{self, BufReader, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use super::error::ExportError;
 use super::options::{ImageOptions, MediaTypes};
-use super::rewrite::rewrite;
 use super::tarball::pack_buffered;
 use crate::http::Stop;
-use crate::layer::{Compression, Compressor, Hashed, Limits, PackOptions, decompress};
+use crate::layer::{Compression, Compressor, Hashed, Limits, PackOptions, clamp_times, decompress};
 use crate::oci::{DiffId, Digest, Hasher};
 
 /// A packed layer (`image-spec layer.md`).
@@ -181,7 +180,11 @@ pub(super) fn layer(
     let mut archive = decompress(packed, &Limits::default()).map_err(failed)?;
     let mut packing = Packing::new(scratch, path, wanted, options)?;
     let changed = match options.rewrite_timestamps {
-        Some(newest) => rewrite(&mut archive, &mut packing, newest).map_err(failed)?,
+        Some(newest) => {
+            let mut archive = BufReader::with_capacity(256 << 10, &mut archive);
+            let clamped = clamp_times(&mut archive, newest, &Limits::default(), &mut packing);
+            clamped.map_err(|source| ExportError::Pack { tree: path.clone(), source })? > 0
+        }
         None => io::copy(&mut archive, &mut packing).map(|_| false).map_err(failed)?,
     };
     if is_to_stay && !changed {

@@ -3,11 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
 use dockless::image::{Name, find, tag};
 use dockless::layer::tree_digest;
@@ -209,48 +206,6 @@ pub(crate) fn tool(program: &str, arguments: &[&str], directory: &Path) -> Optio
             skip(program, &error.to_string());
             None
         }
-    }
-}
-
-/// Debian's registry on a free port of loopback; ends with this.
-pub(crate) struct Shelf {
-    child: Child,
-    pub(crate) address: String,
-    _place: TempDir,
-}
-
-impl Shelf {
-    pub(crate) fn start() -> Option<Self> {
-        let place = TempDir::new().expect("a place");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback").port();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:{port}'}}\n",
-            place.path().join("data").display()
-        );
-        let file = place.path().join("config.yml");
-        fs::write(&file, config).expect("written");
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
-        let Ok(child) = command.spawn() else {
-            skip("docker-registry", "the program is not on this machine");
-            return None;
-        };
-        let shelf = Self { child, address: format!("127.0.0.1:{port}"), _place: place };
-        for _ in 0..400 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(shelf);
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the registry does not answer");
-    }
-}
-
-impl Drop for Shelf {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
