@@ -23,7 +23,7 @@ struct Place {
     store: Store,
 }
 
-fn git(directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args(arguments)
         .current_dir(directory)
@@ -251,13 +251,13 @@ fn submodules_come_along_unless_they_are_files_of_this_machine() {
 }
 
 /// Serves everything below a directory by git's own protocol.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Daemon {
-    fn start(base: &Path) -> Option<Self> {
+    pub(crate) fn start(base: &Path) -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback").port();
         let mut child = Command::new("git")
             .args(["-c", "safe.directory=*", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])

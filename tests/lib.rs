@@ -12,6 +12,7 @@ mod collecting;
 mod contents;
 mod corpus;
 mod dockerfiles;
+mod dockerfiles_command;
 mod downloading;
 mod exports;
 mod exports_command;

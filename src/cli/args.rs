@@ -96,13 +96,14 @@ pub(crate) enum ProfileArg {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Builds recipes: NAME, or python@3.11, python@3.12.6
-    Build(Build),
+    /// Builds recipes such as python@3.11, or the Dockerfile of a directory such as `.`
+    #[command(after_help = super::dockerfile::EXAMPLES)]
+    Build(Box<Build>),
     /// Builds, tests and packs standalone Python into dist/
     Release(Release),
     /// Proves release tarballs: empty root, moved, venv, pip, ELF checks
     Test(Test),
-    /// Prints the LLB graph of recipes
+    /// Prints the LLB graph of recipes or of a Dockerfile
     Graph(Graph),
     /// Solves an LLB definition read from standard input
     Solve(Solve),
@@ -130,12 +131,17 @@ pub(crate) enum Command {
 /// Arguments of `build`.
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// Recipes, python with a version or series
-    #[arg(required = true, value_name = "NAME[@VERSION]")]
+    /// Recipes, python with a version or series; or the directory (written with a `/` or as `.`) or repository that a
+    /// Dockerfile takes its files from
+    #[arg(required_unless_present = "file", value_name = "RECIPE[@VERSION]|DIR|URL")]
     pub(crate) recipes: Vec<String>,
-    /// Architectures
-    #[arg(long, value_delimiter = ',', default_value = "x86_64")]
+    /// Architectures of recipes [default: `x86_64`]
+    #[arg(long, value_delimiter = ',')]
     pub(crate) arch: Vec<Arch>,
+    #[command(flatten)]
+    pub(crate) dockerfile: super::dockerfile::DockerfileArgs,
+    #[command(flatten)]
+    pub(crate) grants: super::grant::GrantArgs,
     #[command(flatten)]
     pub(crate) outputs: super::output::OutputArgs,
     #[command(flatten)]
@@ -171,15 +177,17 @@ pub(crate) struct Test {
 /// Arguments of `graph`.
 #[derive(Debug, Args)]
 pub(crate) struct Graph {
-    /// Recipes
-    #[arg(required_unless_present = "llb", value_name = "NAME[@VERSION]")]
+    /// Recipes, or the directory or repository of a Dockerfile as with `build`
+    #[arg(required_unless_present_any = ["llb", "file"], value_name = "RECIPE[@VERSION]|DIR|URL")]
     pub(crate) recipes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) dockerfile: super::dockerfile::DockerfileArgs,
     /// Shows this definition instead of recipes: the protobuf bytes of LLB, `-` for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "recipes")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["recipes", "file"])]
     pub(crate) llb: Option<PathBuf>,
-    /// Architecture
-    #[arg(long, default_value = "x86_64")]
-    pub(crate) arch: Arch,
+    /// Architecture of recipes [default: `x86_64`]
+    #[arg(long)]
+    pub(crate) arch: Option<Arch>,
     /// Form
     #[arg(long, value_enum, default_value_t = GraphFormat::Tree)]
     pub(crate) format: GraphFormat,
@@ -209,20 +217,10 @@ pub(crate) struct Solve {
     /// OCI image layout for `oci-layout://NAME`; may be repeated
     #[arg(long, value_name = "NAME=DIR", value_parser = named_path)]
     pub(crate) oci_layout: Vec<(String, PathBuf)>,
-    /// Secret that steps may ask for: id=ID,src=FILE or id=ID,env=VARIABLE; may be repeated
-    #[arg(long, value_name = "id=ID,src=FILE|env=VAR")]
-    pub(crate) secret: Vec<crate::cli::grant::SecretArg>,
-    /// Agent that steps may ask: ID (the one of `SSH_AUTH_SOCK`) or ID=SOCKET; may be repeated
-    #[arg(long, value_name = "ID[=SOCKET]")]
-    pub(crate) ssh: Vec<crate::cli::grant::AgentArg>,
-    /// What the definition may ask for beyond its steps: network.host, security.insecure
-    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
-    pub(crate) allow: Vec<crate::llb::Entitlement>,
-    /// Policy that allows, denies or replaces sources, as BuildKit reads them; may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub(crate) source_policy: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) grants: super::grant::GrantArgs,
     /// Config of the image that is exported, as front ends make it (`image-spec config.md`)
-    #[arg(long, value_name = "FILE", requires = "output")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) image_config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) outputs: super::output::OutputArgs,

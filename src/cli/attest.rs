@@ -25,10 +25,10 @@ use crate::solver::{Pin, Solved};
 pub(crate) struct AttestArgs {
     /// Add a list of what is in the result: spdx, cyclonedx, or both with a comma
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "spdx",
-          value_delimiter = ',', requires = "output")]
+          value_delimiter = ',')]
     pub(crate) sbom: Vec<Format>,
     /// Add how the result was made of what, as SLSA provenance
-    #[arg(long, requires = "output")]
+    #[arg(long)]
     pub(crate) provenance: bool,
 }
 
@@ -51,6 +51,11 @@ impl AttestArgs {
         self.sbom.iter().copied().chain(self.provenance.then_some(Format::Provenance)).collect()
     }
 
+    /// Tells whether any document is asked for.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.provenance || !self.sbom.is_empty()
+    }
+
     /// Refuses outputs that no document can go along with, before anything is built.
     pub(super) fn check(&self, outputs: &[Output]) -> Result<(), Failure> {
         let mute = |output: &Output| match output.kind {
@@ -58,7 +63,7 @@ impl AttestArgs {
             OutputType::Tar => output.dest.is_none(),
             OutputType::Oci | OutputType::OciArchive | OutputType::Image | OutputType::Registry => false,
         };
-        if !self.formats().is_empty() && outputs.iter().any(mute) {
+        if !self.formats().is_empty() && (outputs.is_empty() || outputs.iter().any(mute)) {
             let message = "--sbom and --provenance go along with tarballs that are files and with images in OCI's form: \
                            write type=tar,dest=PATH, oci, oci-archive, image or registry";
             return Err(Failure::Usage { message: message.to_owned() });

@@ -8,7 +8,9 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
 use super::cache::cache;
+use super::dockerfile::{self, DockerfileArgs};
 use super::failure::Failure;
+use super::grant::GrantArgs;
 use super::image;
 use super::output::Surroundings;
 use super::pins::{fetch, lock};
@@ -21,7 +23,7 @@ use crate::attest::Asked;
 use crate::build::{BuildError, Corridor};
 use crate::export::{ImageLayer, ImageOptions};
 use crate::llb;
-use crate::oci::Digest;
+use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
 use crate::recipe::Request;
 use crate::release::{self, Variant};
@@ -115,25 +117,34 @@ pub(super) fn requests(names: &[String]) -> Result<Vec<Request>, Failure> {
 }
 
 fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
+    if let Some(place) = dockerfile::place(&args.recipes, &args.dockerfile) {
+        return dockerfile::build(session, args, place, inside, view);
+    }
+    refuse_dockerfile_options(&args.recipes, &args.dockerfile)?;
+    if args.grants != GrantArgs::default() {
+        let message = "--secret, --ssh, --allow and --source-policy are for Dockerfiles: recipes name all they need";
+        return Err(Failure::Usage { message: message.to_owned() });
+    }
     let project = session.project()?;
     let requests = requests(&args.recipes)?;
     let epoch = session.epoch(&project);
-    args.outputs.check(Some(epoch))?;
-    if !args.outputs.output.is_empty() && args.arch.len() > 1 {
+    let outputs = args.outputs.resolve(Some(epoch), None)?;
+    let architectures = if args.arch.is_empty() { &[Arch::X86_64][..] } else { &args.arch };
+    if !outputs.list.is_empty() && architectures.len() > 1 {
         return Err(Failure::Usage {
             message: "one output cannot take several architectures: build them one by one".to_owned(),
         });
     }
-    args.attest.check(&args.outputs.output)?;
+    args.attest.check(&outputs.list)?;
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
     let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
-    for arch in &args.arch {
+    for arch in architectures {
         let built = corridor.build(&requests, *arch, view)?;
         let tree = built.solved.snapshot.clone();
         view.event(&Event::Note { message: &format!("tree of {arch}: {}", built.solved.content) });
-        if args.outputs.output.is_empty() {
+        if outputs.list.is_empty() {
             view.suspend(|| println(&tree.path().display().to_string()))?;
         } else {
             let tree = engine.snapshots.read(&tree)?;
@@ -145,13 +156,30 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
             let attestor = args.attest.recipes(&project, &built.lowered, &asked, tree.path(), view)?;
             let around = Surroundings::new(&engine, view, Digest::of(b"dockless export"));
             let around = Surroundings { attestor: attestor.as_ref(), ..around };
-            let said = args.outputs.write(tree.path(), &layers, &image, around)?;
+            let said = outputs.write(tree.path(), &layers, &image, around)?;
             view.suspend(|| said.iter().try_for_each(|line| println(line)))?;
         }
         all.push(built.solved);
     }
     args.caches.write(session, &engine, &all.iter().collect::<Vec<_>>(), view);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses what recipes do not know, and what no Dockerfile is built of.
+fn refuse_dockerfile_options(names: &[String], args: &DockerfileArgs) -> Result<(), Failure> {
+    if let Some(place) = names.iter().find(|name| name.contains('/') || name.starts_with('.')) {
+        let message = format!("one Dockerfile at a time: `{place}` is a directory, not a recipe");
+        return Err(Failure::Usage { message });
+    }
+    if let Some(name) = names.iter().find(|name| Path::new(name).join("Dockerfile").is_file()) {
+        let message = format!("`{name}` alone is the name of a recipe: write ./{name} for the Dockerfile in it");
+        return Err(Failure::Usage { message });
+    }
+    if *args == DockerfileArgs::default() {
+        return Ok(());
+    }
+    let message = "options of Dockerfiles need the directory of one, such as `.`: these are names of recipes";
+    Err(Failure::Usage { message: message.to_owned() })
 }
 
 fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
@@ -203,10 +231,21 @@ fn test(args: &args::Test, cancel: &Cancel) -> Result<ExitCode, Failure> {
 fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure> {
     let graph = if let Some(path) = &args.llb {
         definition(path)?
+    } else if let Some(place) = dockerfile::place(&args.recipes, &args.dockerfile) {
+        let cancel = Cancel::new()?;
+        signals::cancel_on_signals(&cancel)?;
+        let view = session.view();
+        let graph = dockerfile::graph(session, &args.dockerfile, place, &cancel, &view);
+        view.finish();
+        graph?.ok_or_else(|| Failure::Usage { message: "this image is empty: there is no graph".to_owned() })?
     } else {
+        refuse_dockerfile_options(&args.recipes, &args.dockerfile)?;
         let project = session.project()?;
         let epoch = session.epoch(&project);
-        project.recipes.lower(&requests(&args.recipes)?, args.arch, session.profile(), epoch)?.graph
+        project
+            .recipes
+            .lower(&requests(&args.recipes)?, args.arch.unwrap_or(Arch::X86_64), session.profile(), epoch)?
+            .graph
     };
     let bytes = match args.format {
         GraphFormat::Tree => llb::tree(&graph).into_bytes(),

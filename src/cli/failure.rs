@@ -6,6 +6,7 @@ use super::report::{Exit, Report, SourcePicture};
 use crate::attest::AttestError;
 use crate::build::BuildError;
 use crate::collect::CollectError;
+use crate::dockerfile::DockerfileError;
 use crate::export::ExportError;
 use crate::image::ImageError;
 use crate::policy::PolicyError;
@@ -26,6 +27,8 @@ pub(super) enum Failure {
     Attest(#[from] AttestError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Dockerfile(#[from] DockerfileError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -93,6 +96,14 @@ impl Failure {
                     label: "here".to_owned(),
                 });
             }
+            Self::Dockerfile(error) => {
+                report.source = error.picture().map(|picture| SourcePicture {
+                    name: picture.name.clone(),
+                    text: picture.text.clone(),
+                    span: picture.span.clone(),
+                    label: "here".to_owned(),
+                });
+            }
             Self::Build(BuildError::Source(SourceError::Rootfs(error))) => {
                 report.source = error.picture().map(|picture| SourcePicture {
                     name: picture.path.display().to_string(),
@@ -119,6 +130,7 @@ impl Failure {
                 (exit, error.help().map(str::to_owned))
             }
             Self::Policy(_) => (Exit::Input, None),
+            Self::Dockerfile(error) => dockerfile(error),
             Self::Store(error)
             | Self::Collect(CollectError::Store(error))
             | Self::Release(ReleaseError::Store(error)) => store(error),
@@ -142,6 +154,21 @@ impl Failure {
             | Self::Told(_) => (Exit::Machine, None),
             Self::Signals { .. } => (Exit::Bug, None),
         }
+    }
+}
+
+fn dockerfile(error: &DockerfileError) -> (Exit, Option<String>) {
+    match error {
+        DockerfileError::Graph(_) => (Exit::Bug, None),
+        DockerfileError::Resolve { source: why, .. } => match why.downcast_ref::<SourceError>() {
+            Some(why) => {
+                let (exit, help) = source(why);
+                (exit, error.help().or(help))
+            }
+            None if why.is::<StoreError>() => (Exit::Machine, None),
+            None => (Exit::Input, error.help()),
+        },
+        _ => (Exit::Input, error.help()),
     }
 }
 

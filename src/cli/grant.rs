@@ -1,16 +1,59 @@
-//! What the user gives to steps: secrets and agents.
+//! What the user gives to a graph: secrets, agents, entitlements, and policies of its sources.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::Args;
+
 use super::failure::Failure;
 use super::session::variable;
-use crate::solver::SecretValue;
+use crate::llb::Entitlement;
+use crate::policy::{Policies, Policy};
+use crate::solver::{Inputs, SecretValue};
 
 /// Largest secret (BuildKit `secrets.go`).
 const LARGEST: u64 = 500 << 10;
+
+/// What a graph may have of its user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(crate) struct GrantArgs {
+    /// Secret that steps may ask for: id=ID,src=FILE or id=ID,env=VARIABLE; may be repeated
+    #[arg(long, value_name = "id=ID,src=FILE|env=VAR")]
+    pub(crate) secret: Vec<SecretArg>,
+    /// Agent that steps may ask: ID (the one of `SSH_AUTH_SOCK`) or ID=SOCKET; may be repeated
+    #[arg(long, value_name = "ID[=SOCKET]")]
+    pub(crate) ssh: Vec<AgentArg>,
+    /// What steps may have beyond their own: network.host, security.insecure
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub(crate) allow: Vec<Entitlement>,
+    /// Policy that allows, denies or replaces sources, as BuildKit reads them; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_policy: Vec<PathBuf>,
+}
+
+impl GrantArgs {
+    /// Reads the policies.
+    pub(crate) fn policies(&self) -> Result<Policies, Failure> {
+        let parse = |path: &PathBuf| {
+            let failed = |source| Failure::Io { action: "read", path: path.clone(), source };
+            Ok(Policy::parse(&std::fs::read_to_string(path).map_err(failed)?, path)?)
+        };
+        Ok(Policies::new(self.source_policy.iter().map(parse).collect::<Result<_, Failure>>()?))
+    }
+
+    /// Adds secrets and agents to what a graph may ask for.
+    pub(crate) fn fill(&self, inputs: &mut Inputs) -> Result<(), Failure> {
+        for secret in &self.secret {
+            inputs.secrets.insert(secret.id.clone(), secret.value()?);
+        }
+        for agent in &self.ssh {
+            inputs.agents.insert(agent.id.clone(), agent.socket()?);
+        }
+        Ok(())
+    }
+}
 
 /// `id=ID,src=FILE` or `id=ID,env=VARIABLE`, as of `docker build --secret`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,18 @@
-//! `dockless solve`: a foreign definition, with what its client gives it.
+//! Graphs of strangers, from solving to outputs; `dockless solve`: a definition, with what its client gives it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::{Map, Value};
+
 use super::args;
+use super::attest::AttestArgs;
+use super::caches::CacheArgs;
 use super::command::{definition, println};
 use super::failure::Failure;
-use super::output::Surroundings;
+use super::grant::GrantArgs;
+use super::output::{Outputs, Surroundings};
 use super::progress::View;
 use super::session::{Inside, Session};
 use crate::build::BuildError;
@@ -16,10 +21,23 @@ use crate::export::{ImageLayer, ImageOptions, LayerBlob};
 use crate::layer::PackTimes;
 use crate::llb::{Executor, Graph, op, pb};
 use crate::oci::{Arch, DiffId, Digest};
-use crate::policy::{Policies, Policy};
 use crate::rootfs::Rootfs;
 use crate::snapshot::LayerPlace;
 use crate::solver::{Directory, Inputs, Solved};
+
+/// A graph to solve, what its client gives it, and what is made of its result.
+pub(super) struct Work<'a> {
+    /// `None` where the result is an empty tree.
+    pub(super) graph: Option<Graph>,
+    pub(super) inputs: Inputs,
+    /// The image config of a front end.
+    pub(super) config: Option<Map<String, Value>>,
+    /// `SOURCE_DATE_EPOCH`.
+    pub(super) epoch: Option<u64>,
+    pub(super) outputs: Outputs<'a>,
+    pub(super) attest: &'a AttestArgs,
+    pub(super) caches: &'a CacheArgs,
+}
 
 /// Solves the definition on standard input.
 pub(super) fn solve(
@@ -28,51 +46,86 @@ pub(super) fn solve(
     inside: Inside,
     view: &View,
 ) -> Result<ExitCode, Failure> {
-    args.outputs.check(session.global.epoch)?;
-    let graph = filtered(definition(Path::new("-"))?, args)?;
-    args.attest.check(&args.outputs.output)?;
+    let outputs = args.outputs.resolve(session.global.epoch, None)?;
+    let policies = args.grants.policies()?;
+    let graph = definition(Path::new("-"))?.with_sources(|_, source| policies.evaluate(source))?;
+    args.attest.check(&outputs.list)?;
+    if args.image_config.is_some() && outputs.list.is_empty() {
+        let message = "--image-config is of an image: write -o type=TYPE,dest=PATH, too";
+        return Err(Failure::Usage { message: message.to_owned() });
+    }
     let config = args.image_config.as_deref().map(config).transpose()?;
     let inputs = inputs(session, args, &graph)?;
+    let engine = engine(session, inside, &args.grants, &args.caches, view)?;
+    let (attest, caches) = (&args.attest, &args.caches);
+    let work = Work { graph: Some(graph), inputs, config, epoch: session.global.epoch, outputs, attest, caches };
+    deliver(session, &engine, work, view)
+}
+
+/// Returns the engine for the graph of a stranger.
+pub(super) fn engine(
+    session: &Session<'_>,
+    inside: Inside,
+    grants: &GrantArgs,
+    caches: &CacheArgs,
+    view: &View,
+) -> Result<Embedded, Failure> {
     let mut engine = session.engine(inside)?;
-    engine.executor = Executor { allowed: args.allow.iter().copied().collect(), ..Executor::embedded() };
-    args.caches.open(&mut engine, view)?;
-    let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
-    args.caches.write(session, &engine, &[&solved], view);
-    let said = if args.outputs.output.is_empty() {
-        vec![match solved.snapshot.directory() {
-            Some(path) => path.display().to_string(),
-            None => solved.content.to_string(),
-        }]
+    engine.executor = Executor { allowed: grants.allow.iter().copied().collect(), ..Executor::embedded() };
+    caches.open(&mut engine, view)?;
+    Ok(engine)
+}
+
+/// Solves a graph and writes its outputs.
+pub(super) fn deliver(
+    session: &Session<'_>,
+    engine: &Embedded,
+    work: Work<'_>,
+    view: &View,
+) -> Result<ExitCode, Failure> {
+    let Work { graph, inputs, config, epoch, outputs, attest, caches } = work;
+    let platform = graph.as_ref().and_then(|graph| graph.vertex(&graph.output().vertex).platform.as_ref());
+    let arch = platform.and_then(|platform| Arch::from_oci(&platform.architecture)).unwrap_or(Arch::X86_64);
+    // Owners and times are the graph's own.
+    let image = ImageOptions {
+        epoch: epoch.unwrap_or(0),
+        times: PackTimes::Kept(epoch),
+        env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
+        created_by: "dockless".to_owned(),
+        config,
+        jobs: session.jobs(),
+        stop: engine.origins.stop.clone(),
+        ..ImageOptions::new(arch)
+    };
+    let said = if let Some(graph) = graph {
+        let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
+        caches.write(session, engine, &[&solved], view);
+        if outputs.list.is_empty() {
+            vec![match solved.snapshot.directory() {
+                Some(path) => path.display().to_string(),
+                None => solved.content.to_string(),
+            }]
+        } else {
+            let (layers, layers_created_by) = layers(engine, &solved)?;
+            let image = ImageOptions { layers_created_by, ..image };
+            let tree = engine.snapshots.read(&solved.snapshot)?;
+            let attestor = attest.definition((&graph, &solved), tree.path(), image.epoch, view)?;
+            let around = Surroundings::new(engine, view, graph.output().vertex);
+            let around = Surroundings { attestor: attestor.as_ref(), ..around };
+            outputs.write(tree.path(), &layers, &image, around)?
+        }
     } else {
-        let (layers, layers_created_by) = layers(&engine, &solved)?;
-        let image = ImageOptions { layers_created_by, ..image(session, &engine, &graph, config) };
-        let tree = engine.snapshots.read(&solved.snapshot)?;
-        let attestor = args.attest.definition((&graph, &solved), tree.path(), image.epoch, view)?;
-        let around = Surroundings::new(&engine, view, graph.output().vertex);
-        let around = Surroundings { attestor: attestor.as_ref(), ..around };
-        args.outputs.write(tree.path(), &layers, &image, around)?
+        if attest.is_asked() {
+            let message = "there is nothing in this image to write an SBOM or provenance of";
+            return Err(Failure::Usage { message: message.to_owned() });
+        }
+        let tree = engine.store.temporary_directory()?;
+        outputs.write(tree.path(), &[], &image, Surroundings::new(engine, view, Digest::of(b"")))?
     };
     view.suspend(|| said.iter().try_for_each(|line| println(line))).map(|()| ExitCode::SUCCESS)
 }
 
-/// Lets the user's policies decide on the sources of a graph.
-fn filtered(graph: Graph, args: &args::Solve) -> Result<Graph, Failure> {
-    if args.source_policy.is_empty() {
-        return Ok(graph);
-    }
-    let parse = |path: &std::path::PathBuf| {
-        let text = std::fs::read_to_string(path).map_err(|source| Failure::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Policy::parse(&text, path)?)
-    };
-    let policies = Policies::new(args.source_policy.iter().map(parse).collect::<Result<_, Failure>>()?);
-    Ok(graph.with_sources(|_, source| policies.evaluate(source))?)
-}
-
-fn config(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+fn config(path: &Path) -> Result<Map<String, Value>, Failure> {
     let failed = |source| Failure::Io { action: "read", path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(failed)?;
     serde_json::from_slice(&bytes)
@@ -82,43 +135,20 @@ fn config(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>, Fai
 fn inputs(session: &Session<'_>, args: &args::Solve, graph: &Graph) -> Result<Inputs, Failure> {
     let directory =
         |(name, path): &(String, std::path::PathBuf)| (name.clone(), Directory { path: path.clone(), normal: false });
-    let secrets = args.secret.iter().map(|secret| Ok((secret.id.clone(), secret.value()?)));
-    let agents = args.ssh.iter().map(|agent| Ok((agent.id.clone(), agent.socket()?)));
     // Our own root filesystems, where the graph may name one and there is a project that has them.
     let is_layout =
         |op: &pb::op::Op| matches!(op, pb::op::Op::Source(source) if source.identifier.starts_with(op::OCI_LAYOUT));
     let wanted = graph.vertices().any(|vertex| is_layout(&vertex.op));
     let rootfs: BTreeMap<String, Rootfs> =
         if wanted { session.project().map(|project| project.rootfs).unwrap_or_default() } else { BTreeMap::new() };
-    Ok(Inputs {
+    let mut inputs = Inputs {
         directories: args.local.iter().map(directory).collect(),
         layouts: args.oci_layout.iter().cloned().collect(),
         images: rootfs.into_values().map(|rootfs| (rootfs.lock.manifest, rootfs)).collect(),
-        secrets: secrets.collect::<Result<_, Failure>>()?,
-        agents: agents.collect::<Result<_, Failure>>()?,
         ..Inputs::default()
-    })
-}
-
-/// The image as its front end describes it; owners and times are the graph's own.
-fn image(
-    session: &Session<'_>,
-    engine: &Embedded,
-    graph: &Graph,
-    config: Option<serde_json::Map<String, serde_json::Value>>,
-) -> ImageOptions {
-    let platform = graph.vertex(&graph.output().vertex).platform.as_ref();
-    let arch = platform.and_then(|platform| Arch::from_oci(&platform.architecture)).unwrap_or(Arch::X86_64);
-    ImageOptions {
-        epoch: session.global.epoch.unwrap_or(0),
-        times: PackTimes::Kept(session.global.epoch),
-        env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
-        created_by: "dockless".to_owned(),
-        config,
-        jobs: session.jobs(),
-        stop: engine.origins.stop.clone(),
-        ..ImageOptions::new(arch)
-    }
+    };
+    args.grants.fill(&mut inputs)?;
+    Ok(inputs)
 }
 
 /// The layers that a tree lies in and what left them; those that came as blobs stay the same blobs.

@@ -23,6 +23,11 @@ pub(super) struct GitRef {
     fetch_by_commit: bool,
 }
 
+/// Tells whether a text is the address of a repository, as in `ADD` and as a build context.
+pub fn is_repository(text: &str) -> bool {
+    GitRef::address(text).is_some()
+}
+
 impl GitRef {
     /// Reads an address; `None` where it is a file or an address of another kind.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, Fault> {

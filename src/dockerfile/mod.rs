@@ -54,6 +54,7 @@ mod state;
 mod words;
 
 pub use error::{DockerfileError, Picture, ResolveError};
+pub use git::is_repository;
 pub use image::Image;
 pub use lines::LARGEST;
 pub use lower::{ContextPath, Lowered, Warning, lower, stages};

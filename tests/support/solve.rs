@@ -52,7 +52,8 @@ impl Bench {
         }
     }
 
-    fn root(&self) -> PathBuf {
+    /// Returns the directory with the root filesystem, which has a shell.
+    pub(crate) fn root(&self) -> PathBuf {
         self.place.path().join("root")
     }
 

@@ -8,4 +8,4 @@ mod parse;
 mod write;
 
 pub(crate) use parse::{Output, OutputType};
-pub(crate) use write::{OutputArgs, Surroundings};
+pub(crate) use write::{OutputArgs, Outputs, Surroundings};

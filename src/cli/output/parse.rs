@@ -50,6 +50,11 @@ impl OutputType {
         }
     }
 
+    /// Tells whether it is an image, which has names.
+    pub(super) const fn is_image(self) -> bool {
+        !matches!(self, Self::Tar | Self::Dir)
+    }
+
     /// Tells whether it is one file.
     pub(super) const fn is_file(self) -> bool {
         matches!(self, Self::Tar | Self::OciArchive | Self::DockerArchive)
@@ -103,9 +108,6 @@ impl FromStr for Output {
         let dest = place(kind, dest.as_deref())?;
         if kind == OutputType::Registry {
             keys.push = keys.push.or(Some(Push::Tag));
-        }
-        if keys.push.is_some() && keys.names.is_empty() {
-            return Err("name= is missing: where to push; write type=registry,name=HOST/REPOSITORY:TAG".to_owned());
         }
         Ok(Self { kind, dest, keys })
     }

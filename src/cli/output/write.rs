@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::keys::Push;
+use super::keys::{Keys, Push};
 use super::parse::{Output, OutputType};
 use crate::build::BuildError;
 use crate::cli::attest::Attestor;
 use crate::cli::failure::Failure;
 use crate::engine::Embedded;
 use crate::export::{self, ArtifactKind, ExportError, ImageFacts, ImageLayer, ImageOptions, TarballOptions};
+use crate::image::Name;
 use crate::layer::Compression;
 use crate::oci::Digest;
 use crate::progress::Progress;
@@ -30,9 +31,21 @@ pub(crate) struct OutputArgs {
     /// type=image|registry with name=NAME; PATH alone is a directory; keys are in docs/exports.md; may be repeated
     #[arg(short, long, value_name = "type=TYPE,dest=PATH")]
     pub(crate) output: Vec<Output>,
+    /// What the image is called, like -o type=image,name=NAME; with another -o, what the image there is called; may be
+    /// repeated
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) tag: Vec<Name>,
     /// File to tell the digests of exported images in, as buildctl and docker do
-    #[arg(long, value_name = "FILE", requires = "output")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) metadata_file: Option<PathBuf>,
+}
+
+/// Outputs as they will be written.
+#[derive(Debug)]
+pub(crate) struct Outputs<'a> {
+    /// One after the other.
+    pub(crate) list: Vec<Output>,
+    metadata_file: Option<&'a Path>,
 }
 
 /// What outputs need beside the result.
@@ -54,22 +67,40 @@ impl<'a> Surroundings<'a> {
 }
 
 impl OutputArgs {
-    /// Finds what cannot be, before anything is built; `epoch` is the newest time that files may have.
-    pub(crate) fn check(&self, epoch: Option<u64>) -> Result<(), Failure> {
+    /// Returns the outputs, `usual` where none is asked for. What cannot be is found here, before anything is built;
+    /// `epoch` is the newest time that files may have.
+    pub(crate) fn resolve(&self, epoch: Option<u64>, usual: Option<OutputType>) -> Result<Outputs<'_>, Failure> {
         let refused = |message: &str| Err(Failure::Usage { message: message.to_owned() });
-        let streams = self.output.iter().filter(|output| output.kind.is_file() && output.dest.is_none()).count();
+        let mut list = self.output.clone();
+        if list.is_empty() {
+            let kind = if self.tag.is_empty() { usual } else { Some(OutputType::Image) };
+            list.extend(kind.map(|kind| Output { kind, dest: None, keys: Keys::default() }));
+        }
+        for output in list.iter_mut().filter(|output| output.kind.is_image() && output.keys.names.is_empty()) {
+            output.keys.names = self.tag.iter().map(ToString::to_string).collect();
+        }
+        if let Some(output) = list.iter().find(|output| output.keys.push.is_some() && output.keys.names.is_empty()) {
+            let kind = if output.kind == OutputType::Registry { "registry" } else { "image" };
+            return refused(&format!("where to push is not said: write -o type={kind},name=HOST/REPOSITORY:TAG"));
+        }
+        if list.is_empty() && self.metadata_file.is_some() {
+            return refused("--metadata-file tells of an output: write -o type=TYPE,dest=PATH, too");
+        }
+        let streams = list.iter().filter(|output| output.kind.is_file() && output.dest.is_none()).count();
         if streams > 1 {
             return refused("only one output can go to standard output: write dest=PATH for the others");
         }
-        if epoch.is_none() && self.output.iter().any(|output| output.keys.rewrites_timestamps()) {
+        if epoch.is_none() && list.iter().any(|output| output.keys.rewrites_timestamps()) {
             return refused("rewrite-timestamp=true needs a time: set SOURCE_DATE_EPOCH or write --epoch SECONDS");
         }
         if streams > 0 && std::io::stdout().is_terminal() {
             return refused("standard output is a terminal: redirect it, or write dest=PATH");
         }
-        Ok(())
+        Ok(Outputs { list, metadata_file: self.metadata_file.as_deref() })
     }
+}
 
+impl Outputs<'_> {
     /// Writes all outputs of `tree`, which `layers` lie in, as `image` describes it; returns what the user reads: where
     /// each of them is.
     pub(crate) fn write(
@@ -81,7 +112,7 @@ impl OutputArgs {
     ) -> Result<Vec<String>, Failure> {
         let mut said = Vec::new();
         let mut metadata = Map::new();
-        for output in &self.output {
+        for output in &self.list {
             let written = output
                 .write(tree, layers, image, around)
                 .map_err(|failure| if image.stop.asked() { ExportError::Stopped.into() } else { failure })?;
@@ -90,7 +121,7 @@ impl OutputArgs {
                 metadata.extend(describe(&facts, &written.names));
             }
         }
-        if let Some(path) = &self.metadata_file {
+        if let Some(path) = self.metadata_file {
             write_metadata(path, metadata)?;
         }
         Ok(said)
