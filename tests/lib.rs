@@ -13,6 +13,7 @@ mod contents;
 mod corpus;
 mod dockerfiles;
 mod dockerfiles_command;
+mod dockerfiles_hostile;
 mod downloading;
 mod exports;
 mod exports_command;
