@@ -109,7 +109,7 @@ const PIECES: [&str; 72] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn pieces_of_dockerfiles_never_surprise(parts in prop::collection::vec(0..PIECES.len(), 0..60)) {

@@ -39,7 +39,7 @@ impl Lowering<'_> {
         let dest = clean_keeping_slash(&join_keeping_slash(state.dir(), &files.dest));
         let template = pb::FileActionCopy {
             dest,
-            owner: (!files.chown.is_empty()).then(|| owner(&files.chown)),
+            owner: if files.chown.is_empty() { None } else { Some(owner(&files.chown, base.is_some() && !link)?) },
             mode: mode.number.unwrap_or(if mode.symbolic.is_empty() { -1 } else { 0 }),
             mode_str: mode.symbolic,
             create_dest_path: true,

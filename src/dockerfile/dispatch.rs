@@ -168,7 +168,7 @@ impl Lowering<'_> {
             }
             Kind::Workdir(path) => {
                 let path = self.expand(id, &lexer, &path, line)?;
-                self.workdir(id, &path, (code, &lines));
+                self.workdir(id, &path, (code, &lines))?;
             }
             Kind::User(user) => {
                 let user = self.expand(id, &lexer, &user, line)?;
@@ -323,19 +323,19 @@ impl Lowering<'_> {
         Ok(files)
     }
 
-    fn workdir(&mut self, id: StageId, path: &str, (code, lines): (&str, &Lines)) {
+    fn workdir(&mut self, id: StageId, path: &str, (code, lines): (&str, &Lines)) -> Result<(), Fault> {
         let stage = &mut self.stages[id];
         let dir = join(&stage.image.config.working_dir, path);
         stage.image.config.working_dir.clone_from(&dir);
         stage.state.set_dir(&dir);
         let is_layer = dir != "/";
         if is_layer {
-            let user = stage.image.config.user.clone();
+            let (user, has_tree) = (stage.image.config.user.clone(), stage.state.out.is_some());
             let directory = pb::FileActionMkDir {
                 path: dir.clone(),
                 mode: 0o755,
                 make_parents: true,
-                owner: (!user.is_empty()).then(|| owner(&user)),
+                owner: if user.is_empty() { None } else { Some(owner(&user, has_tree)?) },
                 timestamp: self.epoch.map_or(-1, |epoch| epoch.saturating_mul(1_000_000_000)),
             };
             let name = self.file_name(id, code);
@@ -345,6 +345,7 @@ impl Lowering<'_> {
             self.stages[id].state.out = Some(self.file_node(steps, &name, Some(lines), false));
         }
         self.commit(id, &format!("WORKDIR {dir}"), is_layer, false);
+        Ok(())
     }
 
     /// The name of a vertex of files, with the variables of the stage in it.

@@ -119,6 +119,11 @@ fn parse(file: Dockerfile<'_>) -> Result<Parsed, DockerfileError> {
         let fault = Fault::new(format!("a Dockerfile of more than {} bytes is none", lines::LARGEST));
         return Err(error_at(file, fault, &(1..=1)));
     }
+    if let Some(at) = file.text.find('\0') {
+        let line = file.text[..at].matches('\n').count() + 1;
+        let line = u32::try_from(line).unwrap_or(u32::MAX);
+        return Err(error_at(file, Fault::new("a Dockerfile is text: this line has a NUL byte"), &(line..=line)));
+    }
     lines::parse(file.text).map_err(|(fault, lines)| error_at(file, fault, &lines))
 }
 

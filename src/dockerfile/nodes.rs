@@ -1,6 +1,7 @@
 //! Operations before they have a digest (`client/llb`): what of the build context is needed is known only when every
 //! stage was lowered, so vertices are marshalled at the end.
 
+use super::error::Fault;
 use super::lines::Lines;
 use super::platform::Platform;
 use crate::llb::pb;
@@ -114,10 +115,17 @@ pub(super) fn with_command(mut metadata: pb::OpMetadata, command: &str) -> pb::O
     metadata
 }
 
-/// Returns who owns something, of `USER[:GROUP]` (`fileop.go WithUser`).
-pub(super) fn owner(text: &str) -> pb::ChownOpt {
+/// Returns who owns something, of `USER[:GROUP]` (`fileop.go WithUser`). Names are looked up in the tree that is changed,
+/// and BuildKit fails in the middle of the build where there is none.
+pub(super) fn owner(text: &str, has_tree: bool) -> Result<pb::ChownOpt, Fault> {
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
-    pb::ChownOpt { user: Some(user_opt(user)), group: group.map(user_opt) }
+    let opt = pb::ChownOpt { user: Some(user_opt(user)), group: group.map(user_opt) };
+    let is_named = |opt: &pb::UserOpt| matches!(opt.user, Some(pb::user_opt::User::ByName(_)));
+    if !has_tree && opt.user.iter().chain(&opt.group).any(is_named) {
+        let fault = Fault::new(format!("`{text}` cannot be looked up: there is no /etc/passwd below this instruction"));
+        return Err(fault.about(text).help("write numbers, as 1000:1000"));
+    }
+    Ok(opt)
 }
 
 fn user_opt(name: &str) -> pb::UserOpt {
