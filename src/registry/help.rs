@@ -30,7 +30,7 @@ impl RegistryError {
                  HTTPS_PROXY"
             }
             Self::Request { source, .. } if source.is_connect() => {
-                "look for a misspelt registry or port, or start the registry: nothing answers there; where only a proxy \
+                "look for a misspelt registry or port, or start the registry: no connection comes about; where only a proxy \
                  leads to it, name that in HTTPS_PROXY"
             }
             Self::Request { .. } | Self::Cut { .. } | Self::Stalled { .. } => {
