@@ -48,6 +48,7 @@ mod recipes;
 mod registries;
 mod registries_errors;
 mod registries_hostile;
+mod registries_proxies;
 mod registries_push;
 mod registries_reach;
 mod registries_whole;
