@@ -31,6 +31,7 @@ mod images_tools;
 mod isolation;
 mod isolation_foreign;
 mod layers;
+mod layers_anywhere;
 mod layers_hostile;
 mod layers_kept;
 mod llb_corpus;
