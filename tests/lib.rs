@@ -34,6 +34,7 @@ mod layers;
 mod layers_anywhere;
 mod layers_hostile;
 mod layers_kept;
+mod layers_memory;
 mod llb_corpus;
 mod llb_hostile;
 mod local_sources;
