@@ -160,6 +160,10 @@ fn a_clamped_layer_is_what_packing_with_that_bound_gives() {
     let (twice, none) = clamp(&lower, 6000);
     assert!(none == 0 && lower == twice, "twice is not the same as once");
     assert!(clamp(&kept, u64::MAX) == (kept.clone(), 0), "without a later time it is another archive");
+    let whole = kept.len() - 1024;
+    assert!(clamp(&kept[..whole], 6000).0 == lower[..whole], "an end mark was made");
+    let cut = clamp_times(&mut &kept[..whole - 1], 6000, &Limits::default(), &mut Vec::new());
+    assert!(matches!(cut, Err(LayerError::Truncated { .. })), "{cut:?}");
     let (one, two) = (temporary(), temporary());
     unpack(lower.as_slice(), one.path(), &options()).expect("unpacked");
     unpack(packed(tree.path(), PackTimes::Kept(Some(6000)), Owner::Keep).as_slice(), two.path(), &options())

@@ -3,20 +3,21 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use dockless::layer::{Limits, UnpackOptions, tree_digest, unpack};
-use dockless::oci::Digest;
+use dockless::layer::{Limits, UnpackOptions, decompress, tree_digest, unpack};
+use dockless::oci::{DiffId, Digest};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 mod animals;
 mod tarball;
 
-use animals::{Animal, ENDS, FORMS, LINKS, Must, NAMES, Seen, WHITEOUTS};
+use animals::{Animal, ENDS, FORMS, LINKS, Must, NAMES, Seen, VOUCHED, WHITEOUTS};
 use tarball::Tarball;
 
 /// A root with lower layers in it, and what must stay as it is beside it.
@@ -85,6 +86,25 @@ fn check(root: &Path, name: &str, path: &str, seen: &Seen) {
 }
 
 fn keep(animal: &Animal) {
+    keep_as(animal, None);
+}
+
+/// As `keep`, where the configuration of the image says what the layer is.
+fn keep_vouched(animal: &Animal) {
+    let mut bytes = Vec::new();
+    let mut plain = decompress(std::io::Cursor::new((animal.layer)()), &Limits::default()).expect("a decoder");
+    // One that is cut has no digest of its own.
+    let whole = plain.read_to_end(&mut bytes);
+    keep_as(animal, Some(DiffId(Digest::of(&bytes))));
+    if whole.is_ok() {
+        let cage = Cage::new();
+        let options =
+            UnpackOptions { single_id: true, diff_id: Some(DiffId(Digest::of(b"other"))), ..UnpackOptions::default() };
+        unpack((animal.layer)().as_slice(), &cage.root(), &options).expect_err("another digest");
+    }
+}
+
+fn keep_as(animal: &Animal, diff_id: Option<DiffId>) {
     let layer = (animal.layer)();
     for (overlay, whiteouts, docker_add) in
         [(false, true, false), (true, true, false), (false, false, false), (false, true, true)]
@@ -92,8 +112,15 @@ fn keep(animal: &Animal) {
         let cage = Cage::new();
         let before = cage.canary();
         let limits = Limits { memory: 8 << 20, ..Limits::default() };
-        let options =
-            UnpackOptions { limits, single_id: true, overlay, whiteouts, docker_add, ..UnpackOptions::default() };
+        let options = UnpackOptions {
+            limits,
+            single_id: true,
+            overlay,
+            whiteouts,
+            docker_add,
+            diff_id,
+            ..UnpackOptions::default()
+        };
         let result = unpack(layer.as_slice(), &cage.root(), &options);
         assert_eq!(cage.canary(), before, "`{}` changed what is outside", animal.name);
         if overlay || !whiteouts || docker_add {
@@ -136,12 +163,13 @@ fn headers_that_lie_are_found_out() {
 #[test]
 fn ends_are_where_they_should_be() {
     ENDS.iter().for_each(keep);
+    VOUCHED.iter().for_each(keep_vouched);
 }
 
 #[test]
 fn the_documentation_shows_the_whole_zoo() {
     let text = include_str!("../docs/layers.md");
-    let rows: Vec<String> = [NAMES, LINKS, WHITEOUTS, FORMS, ENDS].into_iter().flatten().map(row).collect();
+    let rows: Vec<String> = [NAMES, LINKS, WHITEOUTS, FORMS, ENDS, VOUCHED].into_iter().flatten().map(row).collect();
     let missing: Vec<&String> = rows.iter().filter(|row| !text.contains(row.as_str())).collect();
     assert!(missing.is_empty(), "docs/layers.md should have these rows:\n{}", rows.join("\n"));
 }

@@ -16,10 +16,24 @@ use super::settings::{Patience, Proxies, Stop, Trust, without_credentials};
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Redirects followed before giving up.
-const REDIRECTS: usize = 10;
+pub const REDIRECTS: usize = 10;
+
+/// What no proxy is asked for, as with Go's tools (`net/http` `ProxyFromEnvironment`): it would not be ours.
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 /// Clients by what they are configured with: connections are kept and reused for the life of the process.
-static CLIENTS: Mutex<BTreeMap<(Proxies, Duration, Trust), Arc<Http>>> = Mutex::new(BTreeMap::new());
+static CLIENTS: Mutex<BTreeMap<Key, Arc<Http>>> = Mutex::new(BTreeMap::new());
+
+type Key = (Proxies, Duration, Trust, Redirects);
+
+/// What becomes of an answer that leads elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Redirects {
+    /// It is followed; credentials stay at home, other headers do not.
+    Followed,
+    /// The caller gets it.
+    Returned,
+}
 
 /// A client and what runs it.
 #[derive(Debug)]
@@ -33,18 +47,23 @@ impl Http {
     ///
     /// # Errors
     /// `Io`, `Client`, `Proxy`, `Certificate`.
-    pub fn shared(proxies: &Proxies, patience: &Patience, trust: &Trust) -> Result<Arc<Self>, HttpError> {
-        let key = (proxies.clone(), patience.connect, trust.clone());
+    pub fn shared(
+        proxies: &Proxies,
+        patience: &Patience,
+        trust: &Trust,
+        redirects: Redirects,
+    ) -> Result<Arc<Self>, HttpError> {
+        let key = (proxies.clone(), patience.connect, trust.clone(), redirects);
         let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(http) = clients.get(&key) {
             return Ok(Arc::clone(http));
         }
-        let http = Arc::new(Self::new(proxies, patience, trust)?);
+        let http = Arc::new(Self::new(&key)?);
         clients.insert(key, Arc::clone(&http));
         Ok(http)
     }
 
-    fn new(proxies: &Proxies, patience: &Patience, trust: &Trust) -> Result<Self, HttpError> {
+    fn new((proxies, connect, trust, redirects): &Key) -> Result<Self, HttpError> {
         // Another part of the program may have installed one; either serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -56,9 +75,12 @@ impl Http {
         let builder = || -> Result<reqwest::ClientBuilder, HttpError> {
             let mut builder = Client::builder()
                 .user_agent(concat!("dockless/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(patience.connect)
+                .connect_timeout(*connect)
                 .referer(false)
-                .redirect(redirect::Policy::custom(redirect))
+                .redirect(match redirects {
+                    Redirects::Followed => redirect::Policy::custom(redirect),
+                    Redirects::Returned => redirect::Policy::none(),
+                })
                 .no_proxy();
             for proxy in reqwest_proxies(proxies)? {
                 builder = builder.proxy(proxy);
@@ -124,6 +146,19 @@ pub fn is_certificate(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
 }
 
+/// Tells whether the name of the server means nobody.
+pub fn is_unknown_host(error: &reqwest::Error) -> bool {
+    // hyper-util has no other word for it.
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.to_string() == "dns error" {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// Tells whether the server does not speak TLS at all.
 pub fn is_not_tls(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
@@ -167,7 +202,8 @@ fn redirect(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 fn reqwest_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, HttpError> {
-    let except = proxies.except.as_deref().and_then(NoProxy::from_string);
+    let except = proxies.except.as_deref().filter(|except| !except.is_empty());
+    let except = NoProxy::from_string(&except.map_or(LOOPBACK.to_owned(), |except| format!("{except},{LOOPBACK}")));
     let made = [
         proxies.http.as_ref().map(|proxy| (proxy, Proxy::http(proxy))),
         proxies.https.as_ref().map(|proxy| (proxy, Proxy::https(proxy))),

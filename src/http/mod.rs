@@ -19,7 +19,7 @@ mod headers;
 mod pace;
 mod settings;
 
-pub use client::{Http, is_certificate, is_not_tls, unless_stopped};
+pub use client::{Http, REDIRECTS, Redirects, is_certificate, is_not_tls, is_unknown_host, unless_stopped};
 pub use error::{HttpError, Stopped};
 pub use headers::{http_date, retry_after};
 pub use pace::Pace;

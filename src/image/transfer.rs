@@ -1,14 +1,13 @@
 //! Images between registries and the store.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 
 use super::document::{self, DEPTH, Document, Kind, contents};
 use super::error::ImageError;
 use super::name::Name;
 use crate::oci::Digest;
 use crate::progress::Progress;
-use crate::registry::{self, Descriptor, Manifest, Platform, Reference, Registry, Repository};
+use crate::registry::{self, Descriptor, Incoming, Manifest, Platform, Reference, Registry, Repository};
 use crate::store::{Store, StoreError};
 
 /// Which images of an index are meant.
@@ -20,8 +19,8 @@ pub enum Wanted {
     All,
 }
 
-/// Brings what a name means into the store, whole. A name by digest that is there asks no server. Naming it is the
-/// caller's.
+/// Brings what a name means into the store, whole or not at all. A name by digest that is there asks no server. Naming
+/// it is the caller's.
 ///
 /// # Errors
 /// `Registry`, `Manifest`, `Store`.
@@ -37,25 +36,28 @@ pub fn pull(
         Wanted::One(platform) => Ok(registry::pull(registry, reference, platform, store, told)?.manifest),
         Wanted::All => {
             let repository = registry.repository(reference)?;
-            let all = All { registry, repository: &repository, reference, store, told };
+            let incoming = Incoming::new(store);
+            let all = All { repository: &repository, reference, incoming: &incoming, told };
             let name = name.digest().map_or_else(|| name.tag().unwrap_or("latest").to_owned(), Digest::to_string);
-            all.bring(&name, DEPTH)
+            let top = all.bring(&name, DEPTH)?;
+            incoming.publish()?;
+            Ok(top)
         }
     }
 }
 
 /// A download of everything that a manifest or an index leads to.
 struct All<'a> {
-    registry: &'a Registry,
     repository: &'a Repository,
     reference: &'a Reference,
-    store: &'a Store,
+    incoming: &'a Incoming<'a>,
     told: (&'a dyn Progress, Digest),
 }
 
 impl All<'_> {
     fn bring(&self, name: &str, depth: usize) -> Result<Descriptor, ImageError> {
         let manifest = self.manifest(name)?;
+        self.incoming.keep_manifest(&manifest)?;
         let what = format!("manifest `{name}` of {}", self.repository.name());
         let document = Document::parse(&what, &manifest.bytes)?;
         match &document.kind {
@@ -75,38 +77,28 @@ impl All<'_> {
                 let reference = self.reference.clone_with_digest(manifest.descriptor.digest.to_string());
                 // The platform chooses among the images of an index, and this is none.
                 let any = Platform::new("linux", "amd64", "");
-                registry::pull(self.registry, &reference, &any, self.store, self.told)?;
+                registry::pull_into(self.repository, &reference, &any, self.incoming, self.told)?;
             }
             // An artifact: its blobs are whatever they are.
             Kind::Image { config, layers } => {
                 for entry in std::iter::once(config).chain(layers) {
-                    self.repository.get_blob(&entry.digest, Some(entry.size), self.store, self.told)?;
+                    self.repository.bring_blob(&entry.digest, Some(entry.size), self.incoming, self.told)?;
                 }
             }
         }
-        self.keep(&manifest)?;
         Ok(Descriptor { media_type: document.media_type, ..manifest.descriptor })
     }
 
     fn manifest(&self, name: &str) -> Result<Manifest, ImageError> {
+        let store = self.incoming.store();
         if let Ok(digest) = name.parse::<Digest>()
-            && self.store.contains(&digest).is_some()
+            && store.contains(&digest).is_some()
         {
-            let (document, bytes) = Document::read(self.store, &digest)?;
+            let (document, bytes) = Document::read(store, &digest)?;
             let size = bytes.len() as u64;
             return Ok(Manifest { descriptor: Descriptor { media_type: document.media_type, digest, size }, bytes });
         }
         Ok(self.repository.get_manifest(name, self.told.0)?)
-    }
-
-    fn keep(&self, manifest: &Manifest) -> Result<(), ImageError> {
-        let digest = &manifest.descriptor.digest;
-        if self.store.contains(digest).is_none() {
-            let mut writer = self.store.writer()?;
-            writer.write_all(&manifest.bytes).map_err(ImageError::io("write", &self.store.path(digest)))?;
-            writer.commit_as(digest)?;
-        }
-        Ok(())
     }
 }
 

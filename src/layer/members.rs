@@ -35,6 +35,11 @@ pub enum MemberKind {
     Other,
 }
 
+/// Tells whether the bytes are a tar, plain or compressed, with at least one entry.
+pub fn is_archive(reader: impl Read, limits: &Limits) -> bool {
+    decompress(reader, limits).is_ok_and(|input| matches!(TarReader::new(input, limits).next(), Ok(Some(_))))
+}
+
 impl<'a> Members<'a> {
     /// Begins to read.
     ///

@@ -82,26 +82,45 @@ pub(super) struct TarReader<'a, R> {
     padding: u64,
     entries: u64,
     bytes: u64,
+    /// It may end without an end mark.
+    open_ended: bool,
+    /// It has ended, which a decoder that was cut has not.
+    ended: bool,
 }
 
 impl<'a, R: Read> TarReader<'a, R> {
     pub(super) fn new(input: R, limits: &'a Limits) -> Self {
-        Self { input, limits, offset: 0, left: 0, padding: 0, entries: 0, bytes: 0 }
+        Self { input, limits, offset: 0, left: 0, padding: 0, entries: 0, bytes: 0, open_ended: false, ended: false }
+    }
+
+    /// Lets the archive end behind a whole entry, as Go's `archive/tar` does: for whoever has another way to tell a whole
+    /// archive from one that was cut.
+    pub(super) fn open_ended(mut self, open_ended: bool) -> Self {
+        self.open_ended = open_ended;
+        self
     }
 
     /// Reads the next header, skipping what is left of the entry before; `None` at the end mark, after which the
     /// input is read to its end, so that a decoder checks its sum.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, LayerError> {
         let mut extensions = Extensions::default();
+        let mut extended = false;
         loop {
             self.skip()?;
             let start = self.offset;
             let mut block = [0; BLOCK];
-            self.read_exact(&mut block)?;
+            match self.read_exact(&mut block) {
+                // Before the first byte of a header, and not between an extension and what it extends.
+                Err(_) if self.open_ended && self.ended && self.offset == start && !extended => {
+                    return Ok(None);
+                }
+                read => read?,
+            }
             if is_zero(&block) {
                 self.drain()?;
                 return Ok(None);
             }
+            extended = true;
             let malformed = |reason: &str| LayerError::Malformed { offset: start, reason: reason.to_owned() };
             if number(&block[148..156]) != Some(i128::from(checksum(&block))) {
                 return Err(malformed("the header's checksum is wrong"));
@@ -356,7 +375,10 @@ impl<'a, R: Read> TarReader<'a, R> {
     fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
         loop {
             match self.input.read(buffer) {
-                Ok(0) => return Err(LayerError::Truncated { offset: self.offset }),
+                Ok(0) => {
+                    self.ended = true;
+                    return Err(LayerError::Truncated { offset: self.offset });
+                }
                 Ok(count) => {
                     self.offset += count as u64;
                     return Ok(count);

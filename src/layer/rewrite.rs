@@ -2,7 +2,7 @@
 //! image.
 //!
 //! All else stays as it is, byte for byte: names, order, the format of headers, what is behind the end. A layer without a
-//! later time comes out as it went in, and twice is the same as once.
+//! later time comes out as it went in, and twice is the same as once. Where there is no end mark none is made.
 
 use std::io::{self, Read, Write};
 
@@ -35,11 +35,13 @@ pub fn clamp_times(
     let mut rewriter = Rewriter { archive, out, newest, offset: 0, changed: 0 };
     let mut entries = 0;
     let mut bytes: u64 = 0;
-    let mut size_ahead = None;
+    let (mut size_ahead, mut extended) = (None, false);
     loop {
         let start = rewriter.offset;
         let mut block = [0; BLOCK];
-        rewriter.read(&mut block)?;
+        if rewriter.is_over(&mut block, extended)? {
+            return Ok(rewriter.changed);
+        }
         if is_zero(&block) {
             rewriter.write(&block)?;
             return rewriter.rest();
@@ -55,6 +57,10 @@ pub fn clamp_times(
         let size = number(&block[124..136]).and_then(|size| u64::try_from(size).ok());
         let size = size.ok_or_else(|| malformed("its size is no number"))?;
         let kind = Header::from_byte_slice(&block).entry_type();
+        extended = matches!(
+            kind,
+            EntryType::XHeader | EntryType::XGlobalHeader | EntryType::GNULongName | EntryType::GNULongLink
+        );
         match kind {
             EntryType::XHeader | EntryType::XGlobalHeader => {
                 let (records, said) = rewriter.records(size, malformed)?;
@@ -102,6 +108,23 @@ struct Rewriter<'a, R, W> {
 }
 
 impl<R: Read, W: Write> Rewriter<'_, R, W> {
+    /// Reads the next header, or tells that there is none: some writers leave the end mark out. Layers are vouched for by
+    /// their digests; what was cut before that is as others have it.
+    fn is_over(&mut self, block: &mut [u8; BLOCK], extended: bool) -> Result<bool, LayerError> {
+        loop {
+            match self.archive.read(block) {
+                Ok(0) if !extended => return Ok(true),
+                Ok(0) => return Err(LayerError::Truncated { offset: self.offset }),
+                Ok(count) => {
+                    self.offset += count as u64;
+                    return self.read(&mut block[count..]).map(|()| false);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(LayerError::Read { source }),
+            }
+        }
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> Result<(), LayerError> {
         match self.archive.read_exact(buffer) {
             Ok(()) => {

@@ -13,7 +13,6 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::ahead::Ahead;
-use super::decompress::decompress;
 use super::dress::Dresser;
 use super::error::LayerError;
 use super::place::{Place, examine, is_directory, is_mark, mark, mark_opaque, open_directory};
@@ -102,7 +101,9 @@ pub struct Unpacked {
 pub fn unpack(reader: impl Read + Send, root: &Path, options: &UnpackOptions) -> Result<Unpacked, LayerError> {
     thread::scope(|scope| {
         let mut input = Ahead::start(scope, reader, options.limits, options.diff_id.is_some());
-        let mut archive = TarReader::new(&mut input, &options.limits);
+        // What a digest vouches for is whole; and `ADD` takes what every other builder takes.
+        let open_ended = options.diff_id.is_some() || options.docker_add;
+        let mut archive = TarReader::new(&mut input, &options.limits).open_ended(open_ended);
         let place = Place::open(root, options.overlay).map_err(LayerError::io("open", root))?;
         let dresser = Dresser::new(root, options);
         // There a later hard link changes what its file looks like, which must be finished by then.
@@ -128,18 +129,16 @@ pub fn unpack(reader: impl Read + Send, root: &Path, options: &UnpackOptions) ->
             writers.finish(&mut unpacker.dresser.done)?;
         }
         unpacker.finish()?;
-        match (options.diff_id, input.diff_id()) {
-            (Some(expected), Some(found)) if found != expected => {
-                Err(LayerError::DiffId { expected: Box::new(expected), found: Box::new(found) })
-            }
-            _ => Ok(unpacker.dresser.done),
+        let done = unpacker.dresser.done;
+        let Some(expected) = options.diff_id else { return Ok(done) };
+        // Known once everything was read, and the end of an archive is after everything.
+        let cut = || LayerError::Read { source: io::ErrorKind::UnexpectedEof.into() };
+        let found = input.diff_id().ok_or_else(cut)?;
+        if found == expected {
+            return Ok(done);
         }
+        Err(LayerError::DiffId { expected: Box::new(expected), found: Box::new(found) })
     })
-}
-
-/// Tells whether the bytes are a tar, plain or compressed, with at least one entry.
-pub fn is_archive(reader: impl Read, limits: &Limits) -> bool {
-    decompress(reader, limits).is_ok_and(|input| matches!(TarReader::new(input, limits).next(), Ok(Some(_))))
 }
 
 struct Unpacker<'a> {

@@ -10,7 +10,7 @@ use super::error::RegistryError;
 use crate::http::Pace;
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
-use crate::store::{BlobWriter, Store, StoreError, Stored};
+use crate::store::{BlobWriter, SealedBlob, Store};
 
 /// The most bytes of a blob whose size nobody promised.
 const LARGEST: u64 = 1 << 36;
@@ -21,6 +21,9 @@ const CHUNK: u64 = 8 << 20;
 /// The largest chunk that a registry may ask for: it is held in memory.
 const LARGEST_CHUNK: u64 = 64 << 20;
 
+/// Whoever sent this much before breaking off is as patient with us as we are: its attempts are counted anew.
+const ENOUGH: u64 = 1 << 20;
+
 /// What is wanted of a transfer.
 struct Wanted<'a> {
     what: &'a str,
@@ -29,20 +32,21 @@ struct Wanted<'a> {
 }
 
 impl Endpoint {
-    /// Fetches a blob into the store; nothing is kept of one that is not what was promised.
+    /// Fetches a blob, for whoever publishes it; nothing is kept of one that is not what was promised.
     pub(super) fn fetch(
         &self,
         digest: &Digest,
         size: Option<u64>,
         store: &Store,
         (progress, vertex): (&dyn Progress, Digest),
-    ) -> Result<Stored, RegistryError> {
+    ) -> Result<SealedBlob, RegistryError> {
         let what = format!("blob {digest} of {}", self.shown);
         let id = digest.short();
         let mut writer: Option<BlobWriter> = None;
-        let mut resumed = false;
+        let (mut resumed, mut anew) = (false, false);
         loop {
-            let writer_now = self.line.patiently(&what, progress, || {
+            let before = writer.as_ref().map_or(0, BlobWriter::size);
+            let transferred = self.line.patiently(&what, progress, || {
                 let begun = writer.take();
                 resumed |= begun.as_ref().is_some_and(|begun| begun.size() > 0);
                 let mut pace = Pace::default();
@@ -53,20 +57,25 @@ impl Endpoint {
                 };
                 let wanted = Wanted { what: &what, digest, size };
                 self.line.http.block_on(self.transfer(&wanted, store, begun, &mut writer, &mut moved))
-            })?;
-            if size.is_some_and(|size| size != writer_now.size()) {
-                let (expected, actual) = (size.unwrap_or_default(), writer_now.size());
-                return Err(RegistryError::Size { what, expected, actual, more: false });
+            });
+            let after = writer.as_ref().map_or(0, BlobWriter::size);
+            let sealed = match transferred {
+                Ok(whole) => whole.seal(),
+                Err(error) if error.again().is_some() && after >= before + ENOUGH => continue,
+                Err(error) => return Err(error),
+            };
+            let actual = sealed.stored();
+            if let Some(expected) = size.filter(|size| *size != actual.size) {
+                return Err(RegistryError::Size { what, expected, actual: actual.size, more: false });
             }
-            match writer_now.commit_as(digest) {
-                Ok(stored) => return Ok(stored),
-                // Two halves of two things: once more from the beginning.
-                Err(StoreError::Mismatch { .. }) if resumed => resumed = false,
-                Err(StoreError::Mismatch { expected, actual, .. }) => {
-                    return Err(RegistryError::Digest { what, expected, actual });
-                }
-                Err(error) => return Err(error.into()),
+            if actual.digest == *digest {
+                return Ok(sealed);
             }
+            // Two halves of two things: once more from the beginning.
+            if !resumed || anew {
+                return Err(RegistryError::Digest { what, expected: *digest, actual: actual.digest });
+            }
+            (resumed, anew) = (false, true);
         }
     }
 
@@ -97,10 +106,18 @@ impl Endpoint {
         let mut response = match asked {
             Ok(response) => response,
             Err(error) => {
-                // A range that is not to be had is no reason to ask for it for ever.
                 let refused = matches!(&error, RegistryError::Status { status, .. } if status.as_u16() == 416);
-                *kept = Some(writer).filter(|_| !refused);
-                return Err(error);
+                if at == 0 || !refused {
+                    *kept = Some(writer);
+                    return Err(error);
+                }
+                // Nothing is left to come, where nobody said how much it is; or there is another thing now, which has
+                // to come from its beginning.
+                if writer.digest() == *wanted.digest {
+                    return Ok(writer);
+                }
+                let expected = wanted.size.unwrap_or(at);
+                return Err(RegistryError::Cut { what: what.to_owned(), received: at, expected, attempts: 1 });
             }
         };
         if at > 0 && !(response.status() == StatusCode::PARTIAL_CONTENT && starts_at(response.headers(), at)) {

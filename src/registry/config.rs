@@ -1,7 +1,8 @@
 //! The config of an image alone, for those who lower what is built on it.
 
 use super::error::RegistryError;
-use super::image::{Told, find, keep, read};
+use super::image::{Told, find};
+use super::incoming::Incoming;
 use super::layout::Layout;
 use super::manifest::MOST_CONFIG;
 use super::platform::Platform;
@@ -22,6 +23,7 @@ pub fn config(
     store: &Store,
     told: Told<'_>,
 ) -> Result<(Digest, Vec<u8>), RegistryError> {
+    let incoming = Incoming::new(store);
     let repository = registry.repository(reference)?;
     let what = reference.to_string();
     let top = if let Some(text) = reference.digest() {
@@ -29,17 +31,19 @@ pub fn config(
         text.parse().map_err(wrong)?
     } else {
         let manifest = repository.get_manifest(reference.tag().unwrap_or("latest"), told.0)?;
-        keep(store, &manifest)?;
+        incoming.keep_manifest(&manifest)?;
         manifest.descriptor.digest
     };
     let pinned = reference.clone_with_digest(top.to_string());
-    let manifest = find(&repository, &pinned, platform, store, told)?;
+    let manifest = find(&repository, &pinned, platform, &incoming, told)?;
     let (config, _) = manifest.image(&what)?;
     if config.size > MOST_CONFIG {
         return Err(RegistryError::TooLarge { what: format!("the config of {what}"), most: MOST_CONFIG });
     }
-    repository.get_blob(&config.digest, Some(config.size), store, told)?;
-    Ok((top, read(store, &config.digest)?))
+    repository.bring_blob(&config.digest, Some(config.size), &incoming, told)?;
+    let bytes = incoming.read(&config.digest, MOST_CONFIG, &what)?;
+    incoming.publish()?;
+    Ok((top, bytes))
 }
 
 /// As `config`, of a layout.
@@ -59,5 +63,5 @@ pub fn layout_config(
         return Err(RegistryError::TooLarge { what: format!("the config of {what}"), most: MOST_CONFIG });
     }
     layout.blob(&config.digest, Some(config.size), store)?;
-    Ok((*digest, read(store, &config.digest)?))
+    Ok((*digest, Incoming::new(store).read(&config.digest, MOST_CONFIG, &what)?))
 }

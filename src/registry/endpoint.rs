@@ -27,7 +27,6 @@ pub(super) struct Endpoint {
     repository: String,
     /// Tells a mirror which registry it stands for (containerd docs/hosts.md).
     namespace: Option<String>,
-    headers: HeaderMap,
     credentials: Arc<Credentials>,
     authorization: Arc<Mutex<Authorization>>,
 }
@@ -76,15 +75,16 @@ impl Endpoint {
             let value = value.parse().map_err(|_| wrong(format!("the value of the header `{name}` cannot be sent")))?;
             headers.append(name, value);
         }
+        let mut settings = settings.clone();
+        settings.patience.connect = address.connect.unwrap_or(settings.patience.connect);
         Ok(Self {
-            line: Line::new(settings, &address.trust)?,
+            line: Line::new(settings, &address.trust, headers)?,
             shown,
             address,
             base,
             host,
             repository: repository.to_owned(),
             namespace,
-            headers,
             credentials: Arc::clone(credentials),
             authorization: Arc::default(),
         })
@@ -114,7 +114,7 @@ impl Endpoint {
     }
 
     fn with(&self, request: RequestBuilder, authorization: Option<HeaderValue>) -> RequestBuilder {
-        let request = request.headers(self.headers.clone());
+        let request = self.line.with_own(request);
         match authorization {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,

@@ -70,13 +70,15 @@ pub enum RegistryError {
         places: String,
     },
     /// The registry said no.
-    #[error("{what}: the registry answered {status}{}{}", Said(said), Attempts(*.attempts))]
+    #[error("{what}: the registry answered {status}{}{}{}", Said(said), Wait(*.after), Attempts(*.attempts))]
     Status {
         /// What was asked for.
         what: String,
         /// HTTP status.
         status: StatusCode,
-        /// The registry's own words, the first ones.
+        /// The registry's own word for it (`distribution-spec spec.md#error-codes`); empty where it has none.
+        code: String,
+        /// And its own sentences, the first ones.
         said: String,
         /// How long it asks to wait.
         after: Option<Duration>,
@@ -277,39 +279,6 @@ impl RegistryError {
                 | Self::Offline { .. }
         ) || self.is_missing()
     }
-
-    /// Returns the way out, where one is known.
-    pub fn help(&self) -> Option<String> {
-        let help = match self {
-            Self::Denied { sent: Some(_), .. } => {
-                "log in anew with `skopeo login`, `podman login` or `docker login`, as a user who may do this; the name \
-                 may also be misspelt: registries deny what is not there"
-            }
-            Self::Denied { sent: None, .. } | Self::Token { .. } => {
-                "log in with `skopeo login`, `podman login` or `docker login`, or name the file that has credentials \
-                 with --registry-config; the name may also be misspelt: registries deny what is not there"
-            }
-            Self::Status { status: StatusCode::NOT_FOUND, .. } => "look for a misspelt name or tag",
-            Self::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => {
-                "wait, log in (registries allow more to those they know), or name a mirror"
-            }
-            Self::Request { source, .. } if crate::http::is_certificate(source) => {
-                "install the package ca-certificates, or put the authority's certificate where it is looked for: \
-                 `~/.config/dockless/certs.d/HOST/ca.crt`, with the port in HOST where there is one"
-            }
-            Self::Request { source, .. } if crate::http::is_not_tls(source) => {
-                "the server does not encrypt: if that is how it should be, allow it with --insecure-registry HOST"
-            }
-            Self::Request { .. } | Self::Cut { .. } | Self::Stalled { .. } => {
-                "mend the connection (proxies are taken from HTTPS_PROXY) and run the same command again"
-            }
-            Self::Offline { .. } => "run the same command once without --offline",
-            Self::Stopped { .. } => "run the same command again: what has come whole is kept",
-            Self::Platform { .. } => "ask for a platform that it has, or for another image",
-            _ => return None,
-        };
-        Some(help.to_owned())
-    }
 }
 
 struct Attempts(usize);
@@ -317,6 +286,17 @@ struct Attempts(usize);
 impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 > 1 { write!(f, " ({} attempts)", self.0) } else { Ok(()) }
+    }
+}
+
+struct Wait(Option<Duration>);
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(wait) => write!(f, ", and asks to wait {} s", wait.as_secs_f32()),
+            None => Ok(()),
+        }
     }
 }
 

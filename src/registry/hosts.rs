@@ -12,11 +12,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::Url;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::duration::parse_duration;
 use super::error::RegistryError;
 use crate::http::Trust;
 
@@ -52,6 +54,8 @@ pub(super) struct Address {
     pub(super) trust: Trust,
     /// Sent with every request.
     pub(super) headers: Vec<(String, String)>,
+    /// How long to wait for a connection, where the user says so.
+    pub(super) connect: Option<Duration>,
 }
 
 #[derive(Deserialize, Default)]
@@ -70,6 +74,7 @@ struct Host {
     skip_verify: bool,
     #[serde(default)]
     override_path: bool,
+    dial_timeout: Option<String>,
     #[serde(default)]
     header: BTreeMap<String, OneOrMore>,
 }
@@ -132,8 +137,8 @@ impl Hosts {
 
 impl Address {
     fn new(base: Url) -> Self {
-        let trust = Trust::default();
-        Self { base, resolves: true, pulls: true, pushes: true, is_resort: false, trust, headers: Vec::new() }
+        let (trust, headers) = (Trust::default(), Vec::new());
+        Self { base, resolves: true, pulls: true, pushes: true, is_resort: false, trust, headers, connect: None }
     }
 }
 
@@ -169,6 +174,9 @@ impl Host {
     fn address(&self, url: &str, directory: &Path, file: &Path) -> Result<Address, RegistryError> {
         let base = base(url, self.override_path).ok_or_else(|| wrong(file, url))?;
         let may = |what: &str| self.capabilities.as_ref().is_none_or(|all| all.iter().any(|one| one == what));
+        let connect = self.dial_timeout.as_deref().map(|text| {
+            parse_duration(text).ok_or_else(|| wrong(file, &format!("`dial_timeout` is no time like `3s`: `{text}`")))
+        });
         let headers =
             self.header.iter().flat_map(|(name, values)| values.all().iter().map(|v| (name.clone(), v.clone())));
         Ok(Address {
@@ -179,6 +187,8 @@ impl Host {
             is_resort: false,
             trust: self.trust(directory, file)?,
             headers: headers.collect(),
+            // As in Go, none means no other.
+            connect: connect.transpose()?.filter(|connect| !connect.is_zero()),
         })
     }
 
@@ -312,7 +322,7 @@ mod tests {
             "docker.io/hosts.toml",
             "server = 'https://registry-1.docker.io'\n\
              [host.'http://z.test:5000']\ncapabilities = ['pull']\n\
-             [host.'a.test/proxy']\noverride_path = true\nskip_verify = true\nca = 'ca.pem'\n\
+             [host.'a.test/proxy']\noverride_path = true\nskip_verify = true\nca = 'ca.pem'\ndial_timeout = '1.5s'\n\
              [host.'a.test/proxy'.header]\nx-a = ['1', '2']\n",
         );
         write("docker.io/ca.pem", "authority");
@@ -320,6 +330,7 @@ mod tests {
         write("r.test:443/client.cert", "certificate ");
         write("r.test:443/client.key", "key");
         write("bad.test/hosts.toml", "server = 1");
+        write("late.test/hosts.toml", "[host.'https://m.test']\ndial_timeout = 'soon'\n");
         write("alone.test/client.cert", "certificate");
         let hosts = Hosts {
             directories: vec![PathBuf::from("/nonexistent"), place.path().to_owned()],
@@ -337,11 +348,11 @@ mod tests {
         assert_eq!(bases, expected);
         assert_eq!((found[1].resolves, found[1].pulls, found[1].pushes), (false, true, false));
         assert!(found[2].trust.anybody && found[2].trust.authorities == [b"authority"]);
-        assert_eq!(found[2].headers.len(), 2);
+        assert_eq!((found[2].headers.len(), found[2].connect), (2, Some(Duration::from_millis(1500))));
         let docker = hosts.addresses("r.test:443", "r.test:443").expect("addresses");
         assert_eq!(docker[0].trust.authorities, [b"first"]);
         assert_eq!(docker[0].trust.identity.as_deref(), Some(b"certificate key".as_slice()));
-        for host in ["bad.test", "alone.test"] {
+        for host in ["bad.test", "late.test", "alone.test"] {
             assert!(matches!(hosts.addresses(host, host), Err(RegistryError::Hosts { .. })), "{host}");
         }
     }

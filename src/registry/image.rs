@@ -1,12 +1,12 @@
 //! Whole images: which one a reference means here, and all of its blobs.
 
-use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::RegistryError;
-use super::manifest::{Descriptor, MOST, MOST_CONFIG, Manifest, diff_ids, select};
+use super::incoming::Incoming;
+use super::manifest::{Descriptor, MOST_CONFIG, Manifest, diff_ids, select};
 use super::platform::Platform;
 use super::referrers::list;
 use super::repository::{Registry, Repository};
@@ -45,11 +45,14 @@ pub fn resolve(
     store: &Store,
     told: Told<'_>,
 ) -> Result<Descriptor, RegistryError> {
-    find(&registry.repository(reference)?, reference, platform, store, told).map(|manifest| manifest.descriptor)
+    let incoming = Incoming::new(store);
+    let manifest = find(&registry.repository(reference)?, reference, platform, &incoming, told)?;
+    incoming.publish()?;
+    Ok(manifest.descriptor)
 }
 
-/// Brings the image that a reference means on a platform into the store. One that is there and is named by digest asks
-/// no server.
+/// Brings the image that a reference means on a platform into the store, all of it or nothing. One that is there and is
+/// named by digest asks no server.
 ///
 /// # Errors
 /// As `resolve` and `Repository::get_blob`.
@@ -60,11 +63,28 @@ pub fn pull(
     store: &Store,
     told: Told<'_>,
 ) -> Result<Image, RegistryError> {
-    let repository = registry.repository(reference)?;
-    let manifest = find(&repository, reference, platform, store, told)?;
-    complete(&reference.to_string(), &manifest, store, &|blob| {
-        repository.get_blob(&blob.digest, Some(blob.size), store, told).map(|_| ())
-    })
+    let incoming = Incoming::new(store);
+    let image = pull_into(&registry.repository(reference)?, reference, platform, &incoming, told)?;
+    incoming.publish()?;
+    Ok(image)
+}
+
+/// As `pull`, for whoever wants several images or none.
+///
+/// # Errors
+/// As `pull`.
+pub fn pull_into(
+    repository: &Repository,
+    reference: &Reference,
+    platform: &Platform,
+    incoming: &Incoming<'_>,
+    told: Told<'_>,
+) -> Result<Image, RegistryError> {
+    let what = reference.to_string();
+    let manifest = find(repository, reference, platform, incoming, told)?;
+    let (config, layers) = manifest.image(&what)?;
+    repository.reserve(layers.iter().chain([&config]).map(|blob| &blob.digest), incoming)?;
+    complete(&what, &manifest, incoming, &|blob| repository.bring_blob(&blob.digest, Some(blob.size), incoming, told))
 }
 
 /// Gives an image or an index of the store, with everything it names, to a registry under the reference's tag.
@@ -91,7 +111,8 @@ fn put(
     told: Told<'_>,
 ) -> Result<Descriptor, RegistryError> {
     let what = format!("manifest {digest}");
-    let manifest = stored(store, digest, &what)?
+    let manifest = Incoming::new(store)
+        .manifest(digest, &what)?
         .ok_or_else(|| StoreError::Missing { digest: *digest, root: store.root().to_owned() })?;
     let (is_index, children) = manifest.children(&what)?;
     if is_index {
@@ -113,16 +134,16 @@ pub(super) fn find(
     repository: &Repository,
     reference: &Reference,
     platform: &Platform,
-    store: &Store,
+    incoming: &Incoming<'_>,
     told: Told<'_>,
 ) -> Result<Manifest, RegistryError> {
     let what = reference.to_string();
     let get = |digest: &Digest| -> Result<Manifest, RegistryError> {
-        if let Some(manifest) = stored(store, digest, &what)? {
+        if let Some(manifest) = incoming.manifest(digest, &what)? {
             return Ok(manifest);
         }
         let manifest = repository.get_manifest(&digest.to_string(), told.0)?;
-        keep(store, &manifest)?;
+        incoming.keep_manifest(&manifest)?;
         Ok(manifest)
     };
     let top = if let Some(text) = reference.digest() {
@@ -130,7 +151,7 @@ pub(super) fn find(
         get(&text.parse().map_err(wrong)?)?
     } else {
         let manifest = repository.get_manifest(reference.tag().unwrap_or("latest"), told.0)?;
-        keep(store, &manifest)?;
+        incoming.keep_manifest(&manifest)?;
         manifest
     };
     select(&what, top, platform, &|descriptor| promised(get(&descriptor.digest)?, descriptor, &what))
@@ -145,39 +166,18 @@ pub(super) fn promised(manifest: Manifest, by: &Descriptor, what: &str) -> Resul
     Err(RegistryError::Size { what: format!("{what}: manifest {}", by.digest), expected: by.size, actual, more: false })
 }
 
-/// Reads a manifest that the store has.
-fn stored(store: &Store, digest: &Digest, what: &str) -> Result<Option<Manifest>, RegistryError> {
-    match store.contains(digest) {
-        None => Ok(None),
-        Some(size) if size > MOST => Err(RegistryError::TooLarge { what: format!("{what}: {digest}"), most: MOST }),
-        Some(_) => Ok(Some(Manifest::new(read(store, digest)?, None))),
-    }
-}
-
-pub(super) fn keep(store: &Store, manifest: &Manifest) -> Result<(), RegistryError> {
-    let mut writer = store.writer()?;
-    let path = store.path(&manifest.descriptor.digest);
-    writer.write_all(&manifest.bytes).map_err(RegistryError::io("write", &path))?;
-    writer.commit_as(&manifest.descriptor.digest)?;
-    Ok(())
-}
-
-pub(super) fn read(store: &Store, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
-    let path = store.path(digest);
-    std::fs::read(&path).map_err(RegistryError::io("read", &path))
-}
-
 /// Brings config and layers of a manifest, and checks that they belong together.
 pub(super) fn complete(
     what: &str,
     manifest: &Manifest,
-    store: &Store,
+    incoming: &Incoming<'_>,
     get: &(dyn Fn(&Descriptor) -> Result<(), RegistryError> + Sync),
 ) -> Result<Image, RegistryError> {
     let (config, layers) = manifest.image(what)?;
     if config.size > MOST_CONFIG {
         return Err(RegistryError::TooLarge { what: format!("the config of {what}"), most: MOST_CONFIG });
     }
+    let store = incoming.store();
     if let Some(layer) = layers.iter().find(|layer| layer.is_foreign() && store.contains(&layer.digest).is_none()) {
         let reason = format!(
             "its layer {} is not for registries to hand out (`{}`): use an image without such layers",
@@ -187,7 +187,8 @@ pub(super) fn complete(
     }
     // First, so that something that is no image is found out before its layers have come.
     get(&config)?;
-    let diff_ids = diff_ids(what, &read(store, &config.digest)?, layers.len())?;
+    let bytes = incoming.read(&config.digest, MOST_CONFIG, &format!("the config of {what}"))?;
+    let diff_ids = diff_ids(what, &bytes, layers.len())?;
     each(&layers, get)?;
     Ok(Image { manifest: manifest.descriptor.clone(), config, layers, diff_ids })
 }

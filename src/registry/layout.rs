@@ -6,13 +6,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::RegistryError;
-use super::image::{Image, complete, keep, promised};
+use super::image::{Image, complete, promised};
+use super::incoming::Incoming;
 use super::manifest::{Descriptor, Entry, MOST, Manifest, entries, select};
 use super::platform::Platform;
 use super::repository::already;
 use crate::http::Stop;
 use crate::oci::Digest;
-use crate::store::{Store, StoreError, Stored};
+use crate::store::{SealedBlob, Store, Stored};
 
 /// The annotation that carries a tag (`image-spec annotations.md#pre-defined-annotation-keys`).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -88,7 +89,7 @@ impl Layout {
         }
     }
 
-    /// Brings an image into the store.
+    /// Brings an image into the store, all of it or nothing.
     ///
     /// # Errors
     /// As `resolve`, and `Digest`, `Size`, `Store` of its blobs.
@@ -100,11 +101,17 @@ impl Layout {
         store: &Store,
     ) -> Result<Image, RegistryError> {
         let manifest = self.resolve(tag, digest, platform)?;
-        keep(store, &manifest)?;
+        let incoming = Incoming::new(store);
+        incoming.keep_manifest(&manifest)?;
         let what = format!("image layout `{}`", self.root.display());
-        complete(&what, &manifest, store, &|blob: &Descriptor| {
-            self.blob(&blob.digest, Some(blob.size), store).map(|_| ())
-        })
+        let image = complete(&what, &manifest, &incoming, &|blob: &Descriptor| {
+            if !incoming.has(&blob.digest, Some(blob.size), &what)? {
+                incoming.keep(self.read_blob(&blob.digest, Some(blob.size), store)?, None);
+            }
+            Ok(())
+        })?;
+        incoming.publish()?;
+        Ok(image)
     }
 
     /// Brings one blob into the store, verified.
@@ -112,11 +119,16 @@ impl Layout {
     /// # Errors
     /// `Layout` where it is not there, `Digest`, `Size`, `Store`, `Io`, `Stopped`.
     pub fn blob(&self, digest: &Digest, size: Option<u64>, store: &Store) -> Result<Stored, RegistryError> {
+        let what = format!("`{}`", self.blob_path(digest).display());
+        match already(store, digest, size, &what)? {
+            Some(stored) => Ok(stored),
+            None => Ok(self.read_blob(digest, size, store)?.commit()?),
+        }
+    }
+
+    fn read_blob(&self, digest: &Digest, size: Option<u64>, store: &Store) -> Result<SealedBlob, RegistryError> {
         let path = self.blob_path(digest);
         let what = format!("`{}`", path.display());
-        if let Some(stored) = already(store, digest, size, &what)? {
-            return Ok(stored);
-        }
         let mut file = self.open_blob(digest)?;
         let actual = file.metadata().map_err(RegistryError::io("examine", &path))?.len();
         if let Some(expected) = size.filter(|size| *size != actual) {
@@ -139,10 +151,9 @@ impl Layout {
                 return Err(RegistryError::Size { what, expected: actual, actual: writer.size(), more: true });
             }
         }
-        writer.commit_as(digest).map_err(|error| match error {
-            StoreError::Mismatch { expected, actual, .. } => RegistryError::Digest { what, expected, actual },
-            other => other.into(),
-        })
+        let sealed = writer.seal();
+        let actual = sealed.stored().digest;
+        if actual == *digest { Ok(sealed) } else { Err(RegistryError::Digest { what, expected: *digest, actual }) }
     }
 
     fn manifest(&self, digest: &Digest) -> Result<Manifest, RegistryError> {

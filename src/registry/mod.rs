@@ -10,12 +10,13 @@
 //! ```text
 //! platform ....... which manifest of an index
 //! manifest ....... manifests and indexes, read strictly
-//! hosts .......... mirrors, certificates, exceptions
+//! hosts .......... mirrors, certificates, exceptions; duration: Go's way to write times
 //! credentials .... docker's config.json and its like; program: those that keep them elsewhere
 //! authorize ...... challenges, tokens (distribution-spec auth)
 //! request ........ one request: its answer judged, attempts with growing pauses
 //! endpoint ....... one address of a repository; blob: blobs from and to it
 //! repository ..... manifests and blobs, from whichever address has them
+//! incoming ....... what a pull brings, out of sight until it is whole
 //! image .......... resolve, pull, push
 //! referrers ...... what refers to a manifest
 //! config ......... of an image, the config alone
@@ -32,10 +33,13 @@ mod authorize;
 mod blob;
 mod config;
 mod credentials;
+mod duration;
 mod endpoint;
 mod error;
+mod help;
 mod hosts;
 mod image;
+mod incoming;
 mod layout;
 mod manifest;
 mod platform;
@@ -49,7 +53,8 @@ pub use config::{config, layout_config};
 pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use hosts::Hosts;
-pub use image::{Image, PARALLEL, pull, push, resolve};
+pub use image::{Image, PARALLEL, pull, pull_into, push, resolve};
+pub use incoming::Incoming;
 pub use layout::Layout;
 pub use manifest::{Descriptor, Manifest};
 pub use platform::Platform;

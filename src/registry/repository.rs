@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
@@ -12,17 +11,15 @@ use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::error::RegistryError;
 use super::hosts::Hosts;
+use super::incoming::{Incoming, wait_for};
 use super::manifest::{ACCEPT as MANIFESTS, MOST, Manifest};
-use crate::http::Settings;
+use crate::http::{Settings, Stop};
 use crate::oci::{Digest, Reference};
 use crate::progress::{Event, Progress};
-use crate::store::{Lock, Store, Stored};
+use crate::store::{Store, Stored};
 
 /// Room of the store that remembers which repository a blob came from: one file a blob, `registry/repository`.
 pub const ORIGINS: &str = "origins";
-
-/// How often somebody who waits for another run looks up.
-const GLANCE: Duration = Duration::from_millis(20);
 
 /// Registries as this run sees them.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +40,7 @@ pub struct Repository {
     path: String,
     /// Where to ask, in order; the registry's own address is last.
     endpoints: Vec<Endpoint>,
+    stop: Stop,
     silent: Arc<Mutex<BTreeSet<String>>>,
     /// Which of them takes what is pushed.
     taking: Arc<OnceLock<usize>>,
@@ -73,6 +71,7 @@ impl Registry {
             registry: reference.registry().to_owned(),
             path: reference.repository().to_owned(),
             endpoints: addresses.into_iter().map(endpoint).collect::<Result<_, _>>()?,
+            stop: self.settings.stop.clone(),
             silent: Arc::clone(&self.silent),
             taking: Arc::default(),
         })
@@ -131,15 +130,56 @@ impl Repository {
         if let Some(stored) = already(store, digest, size, &what)? {
             return Ok(stored);
         }
-        let _lock = self.wait_for(store, digest, &what)?;
+        let _lock = wait_for(store, digest, &self.stop, &what)?;
         if let Some(stored) = already(store, digest, size, &what)? {
             return Ok(stored);
         }
-        let may = |endpoint: &Endpoint| endpoint.address.pulls;
-        let stored = self.first(may, told.0, |endpoint| endpoint.fetch(digest, size, store, told))?;
-        // Only to push it elsewhere without sending it.
-        let _ = store.put_hint(ORIGINS, &digest.hex(), self.shown.as_bytes());
+        let incoming = Incoming::new(store);
+        let stored = self.fetch(digest, size, &incoming, told)?;
+        incoming.publish()?;
         Ok(stored)
+    }
+
+    /// Brings a blob to where it waits for others, from there or the store if they have it.
+    ///
+    /// # Errors
+    /// As `get_blob`.
+    pub fn bring_blob(
+        &self,
+        digest: &Digest,
+        size: Option<u64>,
+        incoming: &Incoming<'_>,
+        told: (&dyn Progress, Digest),
+    ) -> Result<(), RegistryError> {
+        if incoming.has(digest, size, &format!("blob {digest} of {}", self.shown))? {
+            return Ok(());
+        }
+        self.fetch(digest, size, incoming, told).map(|_| ())
+    }
+
+    fn fetch(
+        &self,
+        digest: &Digest,
+        size: Option<u64>,
+        incoming: &Incoming<'_>,
+        told: (&dyn Progress, Digest),
+    ) -> Result<Stored, RegistryError> {
+        let may = |endpoint: &Endpoint| endpoint.address.pulls;
+        let sealed = self.first(may, told.0, |endpoint| endpoint.fetch(digest, size, incoming.store(), told))?;
+        let stored = sealed.stored();
+        // While others still come.
+        sealed.sync()?;
+        incoming.keep(sealed, Some(&self.shown));
+        Ok(stored)
+    }
+
+    /// Keeps other runs from fetching the same blobs, and waits for one that is at it already.
+    pub(super) fn reserve<'d>(
+        &self,
+        digests: impl Iterator<Item = &'d Digest>,
+        incoming: &Incoming<'_>,
+    ) -> Result<(), RegistryError> {
+        incoming.reserve(digests, &self.stop, &self.shown)
     }
 
     /// Tells whether the registry has a blob in this repository.
@@ -268,19 +308,6 @@ impl Repository {
     fn nowhere(&self, what: &str) -> RegistryError {
         let reason = format!("no address of {} lets anybody {what}", self.registry);
         RegistryError::Reference { text: self.shown.clone(), reason }
-    }
-
-    /// Waits for another run that fetches the same.
-    fn wait_for(&self, store: &Store, digest: &Digest, what: &str) -> Result<Lock, RegistryError> {
-        loop {
-            if let Some(lock) = store.try_lock(&format!("fetch-{}", digest.hex()))? {
-                return Ok(lock);
-            }
-            if self.endpoints.iter().any(|endpoint| endpoint.line.settings.stop.asked()) {
-                return Err(RegistryError::Stopped { what: what.to_owned() });
-            }
-            std::thread::sleep(GLANCE);
-        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use reqwest::Response;
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use reqwest::{Method, Request, RequestBuilder, Response};
 
 use super::error::RegistryError;
-use crate::http::{Http, Settings, Stopped, Trust, retry_after, unless_stopped};
+use crate::http::{Http, REDIRECTS, Redirects, Settings, Stopped, Trust, retry_after, unless_stopped};
 use crate::progress::{Event, Progress};
 
 /// Attempts at a registry that does not even answer, whatever `Patience` says.
@@ -22,11 +23,20 @@ const SAID: u64 = 4096;
 pub(super) struct Line {
     pub(super) http: Arc<Http>,
     pub(super) settings: Settings,
+    /// Sent to this address and never along a redirect, which the client cannot be told: with these, we follow.
+    own: HeaderMap,
 }
 
 impl Line {
-    pub(super) fn new(settings: &Settings, trust: &Trust) -> Result<Self, RegistryError> {
-        Ok(Self { http: Http::shared(&settings.proxies, &settings.patience, trust)?, settings: settings.clone() })
+    pub(super) fn new(settings: Settings, trust: &Trust, own: HeaderMap) -> Result<Self, RegistryError> {
+        let redirects = if own.is_empty() { Redirects::Followed } else { Redirects::Returned };
+        let http = Http::shared(&settings.proxies, &settings.patience, trust, redirects)?;
+        Ok(Self { http, settings, own })
+    }
+
+    /// Adds the headers of this address.
+    pub(super) fn with_own(&self, request: RequestBuilder) -> RequestBuilder {
+        request.headers(self.own.clone())
     }
 
     /// Runs `attempt` until it succeeds or there is no hope; retries are told.
@@ -64,18 +74,28 @@ impl Line {
     }
 
     /// Sends a request and waits for the head of its answer, whatever it says.
-    pub(super) async fn send(&self, what: &str, request: reqwest::RequestBuilder) -> Result<Response, RegistryError> {
+    pub(super) async fn send(&self, what: &str, request: RequestBuilder) -> Result<Response, RegistryError> {
         let patience = self.settings.patience.connect + self.settings.patience.idle;
-        self.within(what, patience, request.send()).await
+        self.within(what, patience, self.execute(request)).await
+    }
+
+    async fn execute(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
+        let mut request = request.build()?;
+        let mut left = if self.own.is_empty() { 0 } else { REDIRECTS };
+        loop {
+            let again = request.try_clone().filter(|_| left > 0);
+            let response = self.http.client().execute(request).await?;
+            match again.and_then(|again| redirected(again, &response, &self.own)) {
+                Some(next) => request = next,
+                None => return Ok(response),
+            }
+            left -= 1;
+        }
     }
 
     /// Sends a request with a body of any length: only the end of the run ends it.
-    pub(super) async fn send_long(
-        &self,
-        what: &str,
-        request: reqwest::RequestBuilder,
-    ) -> Result<Response, RegistryError> {
-        unless_stopped(request.send(), &self.settings.stop)
+    pub(super) async fn send_long(&self, what: &str, request: RequestBuilder) -> Result<Response, RegistryError> {
+        unless_stopped(self.execute(request), &self.settings.stop)
             .await
             .map_err(|Stopped| RegistryError::Stopped { what: what.to_owned() })?
             .map_err(|source| request_error(what, source))
@@ -128,16 +148,36 @@ impl Line {
         }
         let (status, after) = (response.status(), retry_after(response.headers()));
         let body = self.body(what, response, SAID).await.unwrap_or_default();
-        Err(RegistryError::Status { what: what.to_owned(), status, said: said(&body), after, attempts: 1 })
+        let (code, said) = said(&body);
+        Err(RegistryError::Status { what: what.to_owned(), status, code, said, after, attempts: 1 })
     }
+}
+
+/// Returns what to ask next where an answer leads elsewhere (RFC 9110 section 15.4). Whoever is not the one we asked is
+/// told nothing of who we are.
+fn redirected(mut request: Request, answer: &Response, own: &HeaderMap) -> Option<Request> {
+    let status = answer.status().as_u16();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !(matches!(status, 307 | 308) || reads && matches!(status, 301..=303)) {
+        return None;
+    }
+    let place = answer.headers().get(LOCATION)?.to_str().ok()?;
+    let place = answer.url().join(place).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    if place.origin() != request.url().origin() {
+        for name in own.keys().chain([&AUTHORIZATION]) {
+            request.headers_mut().remove(name);
+        }
+    }
+    *request.url_mut() = place;
+    Some(request)
 }
 
 fn request_error(what: &str, source: reqwest::Error) -> RegistryError {
     RegistryError::Request { what: what.to_owned(), source: source.without_url(), attempts: 1 }
 }
 
-/// The messages of an error body (`distribution-spec spec.md#error-codes`), as one harmless line.
-fn said(body: &[u8]) -> String {
+/// The first code of an error body (`distribution-spec spec.md#error-codes`), and its messages as one harmless line.
+fn said(body: &[u8]) -> (String, String) {
     #[derive(serde::Deserialize)]
     struct Errors {
         errors: Vec<Single>,
@@ -149,8 +189,14 @@ fn said(body: &[u8]) -> String {
         #[serde(default)]
         message: String,
     }
-    let Ok(errors) = serde_json::from_slice::<Errors>(body) else { return String::new() };
+    let line = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>();
+    let Ok(errors) = serde_json::from_slice::<Errors>(body) else {
+        // What stands before a registry says it in its own way; pages are for others.
+        let text = std::str::from_utf8(body).unwrap_or_default().trim();
+        return (String::new(), if text.starts_with(['<', '{', '[']) { String::new() } else { line(text) });
+    };
+    let code = errors.errors.first().map(|first| first.code.clone()).unwrap_or_default();
     let text: Vec<String> =
         errors.errors.into_iter().map(|one| if one.message.is_empty() { one.code } else { one.message }).collect();
-    text.join("; ").chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    (code, line(&text.join("; ")))
 }

@@ -18,7 +18,7 @@ use super::headers::{content_range, content_range_total};
 use super::origin::Origins;
 use super::partial::Partial;
 use super::reason::Reason;
-use crate::http::{self, Http, Stopped, Trust, is_certificate, retry_after, shown};
+use crate::http::{self, Http, Redirects, Stopped, Trust, is_certificate, retry_after, shown};
 
 /// Below this many bytes in a whole `Patience::idle` a transfer counts as stalled.
 const CRAWL: u64 = 1024;
@@ -57,7 +57,7 @@ pub(super) struct Transfers(Arc<Http>);
 impl Transfers {
     /// Returns the client for `origins`.
     pub(super) fn for_origins(origins: &Origins) -> Result<Self, SourceError> {
-        Ok(Self(Http::shared(&origins.proxies, &origins.patience, &Trust::default())?))
+        Ok(Self(Http::shared(&origins.proxies, &origins.patience, &Trust::default(), Redirects::Followed)?))
     }
 
     /// Fetches what is missing of `wanted`; returns when the last byte is there.

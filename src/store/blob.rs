@@ -42,6 +42,11 @@ impl BlobWriter {
         self.hasher.size()
     }
 
+    /// Returns the digest of the bytes written so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Publishes the bytes under whatever digest they have.
     ///
     /// # Errors
@@ -75,7 +80,7 @@ impl BlobWriter {
     /// # Errors
     /// `Mismatch`, and then nothing is stored; `Io`.
     pub fn commit_as(self, expected: &Digest) -> Result<Stored, StoreError> {
-        let actual = self.hasher.clone().finish();
+        let actual = self.digest();
         if actual != *expected {
             return Err(StoreError::Mismatch { expected: *expected, actual, size: self.size() });
         }
@@ -106,6 +111,14 @@ impl SealedBlob {
     /// Returns what it will be.
     pub fn stored(&self) -> Stored {
         self.stored
+    }
+
+    /// Has the kernel write it to the disk now, so that `commit` need not wait for that.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.open()?.sync_all().map_err(StoreError::io("write", &self.path))
     }
 
     /// Opens it for reading.

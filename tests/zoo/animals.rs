@@ -244,6 +244,21 @@ pub(super) const ENDS: &[Animal] = animals! {
     "gzip in gzip", "compressed twice", gzip(&[gzip(&tar().file("f", "x").end()), b"garbage".repeat(99)].concat()) => Refuse("malformed at byte 0");
 };
 
+/// Each with the digest that it has: somebody vouches for it.
+pub(super) const VOUCHED: &[Animal] = animals! {
+    "no end mark, vouched for", "it ends after the last entry, and its digest is known", cut(2560) => Contain(&[("name", Node), ("f", Nothing)]);
+    "no end mark, gzip, vouched for", "the same, compressed", gzip(&cut(2560)) => Contain(&[("name", Node), ("f", Nothing)]);
+    "nothing, vouched for", "an empty file, and its digest is known", Vec::new() => Contain(&[("lower/file", File("lower"))]);
+    "cut in a header, vouched for", "300 bytes, and their digest is known", cut(300) => Refuse("cut short after 300 bytes");
+    "cut between headers, vouched for", "a long name without an entry, and its digest is known", cut(1024) => Refuse("cut short");
+    "cut in content, vouched for", "1700 bytes, and their digest is known", cut(1700) => Refuse("cut short");
+    "cut in padding, vouched for", "2300 bytes, and their digest is known", cut(2300) => Refuse("cut short");
+    "cut gzip, vouched for", "no end mark and no sum", {
+        let bytes = gzip(&cut(2560));
+        bytes[..bytes.len() - 8].to_vec()
+    } => Refuse("cut short");
+};
+
 fn bomb() -> Vec<u8> {
     let size = 300 << 20;
     let mut bytes = tar().head(&Head { name: b"zeros", size: octal(size), ..Head::default() }).0;
