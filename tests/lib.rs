@@ -16,6 +16,7 @@ mod downloading;
 mod exports;
 mod exports_command;
 mod exports_documents;
+mod exports_registry;
 mod exports_tools;
 mod fetching;
 mod fetching_origins;
