@@ -26,6 +26,7 @@ mod files_hostile;
 mod generated;
 mod git_sources;
 mod images;
+mod images_compressed;
 mod images_hostile;
 mod images_store;
 mod images_tools;
