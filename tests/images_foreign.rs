@@ -114,19 +114,18 @@ fn what_buildah_builds_is_read_in_every_form() {
             said(&["push", "--quiet", &name, &to]);
             as_built(&place, &to, &format!("{format} as {form}"));
         }
-        for compression in ["gzip", "zstd", "zstd:chunked"] {
+        // Docker's manifests know no zstd.
+        let compressions: &[&str] = if format == "oci" { &["gzip", "zstd", "zstd:chunked"] } else { &["gzip"] };
+        for compression in compressions {
             // A new one each time, or what is there already is taken as it is.
             let Some(server) = DockerRegistry::start(&[]) else { continue };
             let to = format!("{}/built:1", server.host());
-            let how = ["--quiet", "--tls-verify=false", "--compression-format", compression];
-            // Docker's manifests know no zstd.
-            let known: &[&str] = if compression == "gzip" { &[] } else { &["--format", "oci"] };
-            said(&[&["push"], &how[..], known, &[name.as_str(), &format!("docker://{to}")]].concat());
+            let how = ["push", "--quiet", "--tls-verify=false", "--compression-format", compression];
+            said(&[&how[..], &[&name, &format!("docker://{to}")]].concat());
             let other = Place::new();
             other.done(&["pull", &to]);
             let manifest = other.done(&["inspect", "--manifest", &to]);
-            let ending =
-                format!("tar{}{}", if format == "docker" && known.is_empty() { "." } else { "+" }, &compression[..4]);
+            let ending = format!("tar{}{}", if format == "oci" { "+" } else { "." }, &compression[..4]);
             assert!(manifest.contains(&ending), "{ending}: {manifest}");
             as_built(&other, &to, &format!("{format} from a registry, {compression}"));
         }
