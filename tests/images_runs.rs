@@ -103,8 +103,9 @@ fn an_image_starts_the_same_from_a_bundle_of_ours_and_of_umoci() {
         let Some(said) = run(place.directory.path(), bundle) else { return };
         assert_eq!(said, format!("{SAID} {}\n", if one_id { "0:0" } else { "7:8" }), "{from}");
     }
+    // umoci's bundles for ordinary users know one id, and the image wants another.
     if !rustix::process::geteuid().is_root() {
-        return skip("umoci", "its bundles for ordinary users know one id, and the image wants two");
+        return;
     }
     let unpack = ["unpack", "--image", "layout:tell:1", "theirs"];
     let Some(unpacked) = tool("umoci", &unpack, place.directory.path()) else { return };
@@ -156,13 +157,16 @@ fn an_image_starts_under_podman_and_buildah_sees_how() {
     ];
     let run = [&["--runtime", "runc", "--cgroup-manager", "cgroupfs", "run"], &how[..]].concat();
     let run = with("podman", &run).expect("it was there");
-    // 125: podman or its runtime failed, not what they ran; 126: who has one id cannot be the image's user.
-    let code = run.status.code();
-    if code == Some(125) || code == Some(126) && !rustix::process::geteuid().is_root() {
-        skip("podman", &String::from_utf8_lossy(&run.stderr));
-    } else {
-        assert!(run.status.success(), "{run:?}");
-        assert_eq!(String::from_utf8_lossy(&run.stdout), format!("{SAID} 7:8\n"));
+    let errors = String::from_utf8_lossy(&run.stderr);
+    match run.status.code() {
+        // Podman or its runtime failed, not what they ran.
+        Some(125) => skip("podman", &errors),
+        // Who has one id cannot be the image's user.
+        Some(126) if !rustix::process::geteuid().is_root() && errors.contains("setup user") => {}
+        _ => {
+            assert!(run.status.success(), "{run:?}");
+            assert_eq!(String::from_utf8_lossy(&run.stdout), format!("{SAID} 7:8\n"));
+        }
     }
     let _ = with("podman", &["rmi", "--all", "--force"]);
 }
