@@ -17,21 +17,21 @@ use crate::support::registry::DockerRegistry;
 use crate::support::skip;
 
 /// A tree to export, a store, and a place for what comes of it.
-struct Bed {
+pub(crate) struct Bed {
     tree: TempDir,
-    place: TempDir,
+    pub(crate) place: TempDir,
 }
 
 impl Bed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { tree: tree(), place: TempDir::new().expect("a place") }
     }
 
-    fn out(&self) -> &Path {
+    pub(crate) fn out(&self) -> &Path {
         self.place.path()
     }
 
-    fn store(&self) -> std::path::PathBuf {
+    pub(crate) fn store(&self) -> std::path::PathBuf {
         self.place.path().join("store")
     }
 
@@ -54,7 +54,7 @@ impl Bed {
     }
 
     /// Runs what must succeed; `None` where the machine cannot.
-    fn solved(&self, arguments: &[&str]) -> Option<Vec<u8>> {
+    pub(crate) fn solved(&self, arguments: &[&str]) -> Option<Vec<u8>> {
         let run = self.run(arguments);
         let errors = String::from_utf8_lossy(&run.stderr);
         if run.status.code() == Some(3) && errors.contains("namespace") {

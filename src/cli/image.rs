@@ -15,6 +15,7 @@ use super::session::{Inside, Session, stop};
 use crate::image::{
     self, Archive, BundleOptions, Destination, ImageError, Name, Naming, SaveFormat, Saving, Tree, Wanted,
 };
+use crate::layer::Compression;
 use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::registry::Descriptor;
@@ -59,7 +60,8 @@ const PULL: &str = "Examples:
 const PUSH: &str = "Examples:
   dockless image push ghcr.io/owner/name:1.0
   dockless image push debian:bookworm localhost:5000/debian:bookworm
-  dockless image push --all-platforms --referrers owner/name:1.0";
+  dockless image push --all-platforms --referrers owner/name:1.0
+  dockless image push docker-archive:saved.tar localhost:5000/name:1.0";
 
 const LOAD: &str =
     "Reads what `docker save`, `podman save`, `skopeo copy` and `umoci` write: docker archives, OCI archives
@@ -113,6 +115,21 @@ pub(crate) struct Push {
     /// What is attached to it too: signatures, bills of materials
     #[arg(long)]
     referrers: bool,
+    /// Compresses the layers that are not, which changes the digest [default: gzip for an image that was loaded from a
+    /// docker archive, else none]
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["all_platforms", "referrers"])]
+    compression: Option<How>,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum How {
+    /// As they are
+    Uncompressed,
+    /// What everything reads
+    Gzip,
+    /// Smaller and faster to read
+    Zstd,
 }
 
 /// Arguments of `image load`.
@@ -288,6 +305,19 @@ fn push(session: &Session<'_>, args: &Push, cancel: &Cancel, view: &View) -> Res
     } else {
         one(&store, &found.descriptor, args.platform.as_ref(), &args.reference, view)?
     };
+    let how = match args.compression {
+        Some(how) => how,
+        // Nobody else knows it by the digest that it has here.
+        None if !args.referrers && image::is_of_docker_archive(&store, &descriptor.digest)? => How::Gzip,
+        None => How::Uncompressed,
+    };
+    let how = match how {
+        How::Uncompressed => Compression::None,
+        How::Gzip => Compression::Gzip { level: 6 },
+        How::Zstd => Compression::Zstd { level: 3 },
+    };
+    let descriptor =
+        image::compressed(&store, &descriptor, (how, session.jobs()), &destination.to_string(), &stop(cancel))?;
     let registry = session.registry(cancel)?;
     let attached = image::push(&registry, &store, &descriptor.digest, &destination, args.referrers, told(view))?;
     if args.referrers {

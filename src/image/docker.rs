@@ -58,16 +58,9 @@ fn image(pieces: &mut Pieces<'_>, saved: &Saved) -> Result<Found, ImageError> {
     }
     let tags = saved.repo_tags.iter().flatten();
     let names: Vec<Name> = tags.map(|tag| tag.parse()).collect::<Result<_, _>>()?;
-    let described = |it: &Descriptor| json!({"mediaType": it.media_type, "digest": it.digest, "size": it.size});
     let stored = pieces.stored(&saved.config)?.ok_or_else(|| lacks(pieces, &saved.config))?;
     let config = Descriptor { media_type: CONFIG.to_owned(), digest: stored.digest, size: stored.size };
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": described(&config),
-        "layers": layers.iter().map(described).collect::<Vec<_>>(),
-    });
-    let manifest = manifest.to_string().into_bytes();
+    let manifest = manifest(&config, &layers);
     let (digest, size) = (Digest::of(&manifest), manifest.len() as u64);
     Ok(Found {
         descriptor: Descriptor { media_type: OCI_MANIFEST.to_owned(), digest, size },
@@ -76,6 +69,18 @@ fn image(pieces: &mut Pieces<'_>, saved: &Saved) -> Result<Found, ImageError> {
         made: vec![manifest],
         absent: 0,
     })
+}
+
+/// Writes the manifest that such an archive lacks.
+pub(super) fn manifest(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
+    let described = |it: &Descriptor| json!({"mediaType": it.media_type, "digest": it.digest, "size": it.size});
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": described(config),
+        "layers": layers.iter().map(described).collect::<Vec<_>>(),
+    });
+    manifest.to_string().into_bytes()
 }
 
 fn lacks(pieces: &Pieces<'_>, file: &str) -> ImageError {
@@ -113,7 +118,7 @@ fn layer(pieces: &mut Pieces<'_>, name: &str, diff_id: &Digest) -> Result<Descri
         stored.digest
     } else {
         let file = pieces.open(name)?.ok_or_else(|| lacks(pieces, name))?;
-        uncompressed(file).map_err(|source| ImageError::Read { what: what.clone(), source })?.0
+        uncompressed(file).map_err(|source| ImageError::Read { what: what.clone(), source })?
     };
     if actual != *diff_id {
         return Err(ImageError::Digest { what, expected: *diff_id, actual });
@@ -122,12 +127,11 @@ fn layer(pieces: &mut Pieces<'_>, name: &str, diff_id: &Digest) -> Result<Descri
     Ok(Descriptor { media_type, digest: stored.digest, size: stored.size })
 }
 
-/// Returns digest and size of a layer's bytes when they are uncompressed.
-pub(super) fn uncompressed(file: File) -> Result<(Digest, u64), LayerError> {
+/// Returns the digest of a layer's bytes when they are uncompressed.
+fn uncompressed(file: File) -> Result<Digest, LayerError> {
     let read = |source| LayerError::Read { source };
     let mut bytes = decompress(file, &Limits::default()).map_err(read)?;
     let mut hashed = Hashed::new(io::sink());
     io::copy(&mut bytes, &mut hashed).map_err(read)?;
-    let (_, diff_id, size) = hashed.finish();
-    Ok((diff_id.0, size))
+    Ok(hashed.finish().1.0)
 }

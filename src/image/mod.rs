@@ -9,6 +9,7 @@
 //! document ..... manifests and indexes of the store, and all that they lead to
 //! tags ......... which image a name or a digest means; naming and forgetting
 //! transfer ..... pull and push, one platform or all
+//! compressed ... plain layers -> gzip or zstd, before they travel
 //! pieces ....... the files of an archive or a layout, none of them trusted
 //! load, docker . archives and layouts -> store
 //! save ......... store -> oci, oci-archive, docker-archive
@@ -25,6 +26,7 @@
 //! layouts reads it.
 
 mod bundle;
+mod compressed;
 mod docker;
 mod document;
 mod error;
@@ -38,6 +40,7 @@ mod transfer;
 mod unpack;
 
 pub use bundle::{BundleOptions, bundle};
+pub use compressed::{compressed, is_of_docker_archive};
 pub use document::{Content, attached, contents};
 pub use error::ImageError;
 pub use list::{Details, Listed, details, list};

@@ -7,21 +7,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::docker::uncompressed;
 use super::document::{Document, OCI_INDEX, contents};
 use super::error::ImageError;
 use super::name::Name;
 use super::tags::{image, platform_of};
 use crate::export::{NewDirectory, NewFile, PlainTar};
-use crate::layer::{Limits, decompress};
+use crate::layer::{LayerError, Limits, decompress};
 use crate::oci::Digest;
 use crate::registry::{Descriptor, Platform};
-use crate::store::Store;
+use crate::store::{SealedBlob, Store};
 
 /// Forms of saved images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,45 +214,52 @@ fn docker<W: Write>(
     let written = |source| ImageError::Io { action: "write", path: "the archive".into(), source };
     let mut manifest = Vec::new();
     let mut configs = BTreeSet::new();
-    // By diff ID, with the size of the uncompressed bytes: before anything is written, every layer is known.
-    let mut layers = BTreeMap::<Digest, (Digest, u64)>::new();
+    let mut layers = BTreeMap::<Digest, (Descriptor, String)>::new();
     for saving in images {
         let what = saving.names.first().map_or_else(|| saving.descriptor.digest.to_string(), Name::to_string);
         let (found, _) = image(store, &saving.descriptor.digest, (platform, false), &what)?;
-        for (layer, diff_id) in found.layers.iter().zip(&found.diff_ids) {
-            if layers.contains_key(&diff_id.0) {
-                continue;
-            }
-            let size = if layer.digest == diff_id.0 {
-                layer.size
-            } else {
-                let failed = |source| ImageError::Layer { digest: layer.digest, image: what.clone(), source };
-                let (actual, size) = uncompressed(store.read(&layer.digest)?).map_err(failed)?;
-                if actual != diff_id.0 {
-                    let what = format!("the content of layer {} of {what}", layer.digest);
-                    return Err(ImageError::Digest { what, expected: diff_id.0, actual });
-                }
-                size
-            };
-            layers.insert(diff_id.0, (layer.digest, size));
-        }
-        configs.insert((found.config.digest, found.config.size));
         let tags: Vec<String> = saving.names.iter().filter(|name| name.tag().is_some()).map(Name::to_string).collect();
         manifest.push(json!({
             "Config": format!("{}.json", found.config.digest.hex()),
             "RepoTags": tags,
             "Layers": found.diff_ids.iter().map(|id| format!("{}/layer.tar", id.0.hex())).collect::<Vec<_>>(),
         }));
+        configs.insert((found.config.digest, found.config.size));
+        for (layer, diff_id) in found.layers.into_iter().zip(&found.diff_ids) {
+            layers.entry(diff_id.0).or_insert_with(|| (layer, what.clone()));
+        }
     }
     let manifest = Value::Array(manifest).to_string();
     tar.file("manifest.json", manifest.len() as u64, &mut manifest.as_bytes()).map_err(written)?;
     for (digest, size) in configs {
         tar.file(&format!("{}.json", digest.hex()), size, &mut store.read(&digest)?).map_err(written)?;
     }
-    for (diff_id, (digest, size)) in layers {
-        let mut bytes = decompress(store.read(&digest)?, &Limits::default()).map_err(written)?;
+    for (diff_id, (layer, what)) in layers {
+        // A tar says how long a file is before its bytes: they wait in a file, one layer at a time.
+        let plain = if layer.digest == diff_id { None } else { Some(uncompressed(store, &layer, &diff_id, &what)?) };
+        let (mut bytes, size) = match &plain {
+            Some(plain) => (plain.open()?, plain.stored().size),
+            None => (store.read(&layer.digest)?, layer.size),
+        };
         tar.directory(&diff_id.hex()).map_err(written)?;
         tar.file(&format!("{}/layer.tar", diff_id.hex()), size, &mut bytes).map_err(written)?;
     }
     Ok(())
+}
+
+/// Decompresses a layer into the store's corner for what is in the making; its bytes are what its config says.
+fn uncompressed(store: &Store, layer: &Descriptor, diff_id: &Digest, what: &str) -> Result<SealedBlob, ImageError> {
+    let failed = |source| {
+        let source = LayerError::Read { source };
+        ImageError::Layer { digest: layer.digest, image: what.to_owned(), source }
+    };
+    let mut bytes = decompress(store.read(&layer.digest)?, &Limits::default()).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(256 << 10, store.writer()?);
+    io::copy(&mut bytes, &mut out).map_err(failed)?;
+    let out = out.into_inner().map_err(|error| failed(error.into_error()))?.seal();
+    if out.stored().digest != *diff_id {
+        let what = format!("the content of layer {} of {what}", layer.digest);
+        return Err(ImageError::Digest { what, expected: *diff_id, actual: out.stored().digest });
+    }
+    Ok(out)
 }
