@@ -41,9 +41,11 @@
 //! [`enter`] does not execute the command anew: `unshare` wants a single thread, which a young process is.
 
 mod agent;
+mod calls;
 mod end;
 mod enter;
 mod error;
+mod filter;
 mod init;
 mod inside;
 mod launch;

@@ -155,6 +155,8 @@ pub enum SetupOp {
         /// The path.
         path: PathBuf,
     },
+    /// Obey the filter of system calls, for good.
+    Filter,
     /// Become the user, with the capabilities of the mode.
     DropPrivileges {
         /// The mode.
@@ -196,6 +198,7 @@ impl SetupOp {
                 | Self::Settle
                 | Self::Personality32
                 | Self::Directory { .. }
+                | Self::Filter
                 | Self::DropPrivileges { .. }
                 | Self::Limit { .. }
                 | Self::Execute { .. }
@@ -253,6 +256,7 @@ impl SetupOp {
             Self::Settle => ("set signals and standard input", "/dev/null".to_owned()),
             Self::Personality32 => ("set the personality", "PER_LINUX32".to_owned()),
             Self::Directory { path } => (ENTER_DIRECTORY, show(path)),
+            Self::Filter => ("install the filter of", "system calls".to_owned()),
             Self::DropPrivileges { .. } => ("become the user and drop", "capabilities".to_owned()),
             Self::Limit { limit } => (SET_LIMIT, limit.name.clone()),
             Self::Execute { args, .. } => (EXECUTE, args.first().cloned().unwrap_or_default()),

@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::thread::CapabilitySet;
 
 use super::error::EXECUTE;
+use super::filter;
 use super::init::REPORTED;
 use super::message::{Report, send};
 use super::op::SetupOp;
@@ -84,6 +85,7 @@ fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result
         }
         SetupOp::Personality32 => sys::use_32_bit_personality(),
         SetupOp::Directory { path } => Ok(rustix::process::chdir(path)?),
+        SetupOp::Filter => filter::install(),
         SetupOp::DropPrivileges { security, no_new_privileges } => {
             if *no_new_privileges {
                 sys::no_new_privileges()?;

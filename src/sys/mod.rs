@@ -12,17 +12,22 @@
 //! `close_range` nor `fork`, and both are used where they are safe. Kernels before 5.12 lack `mount_setattr` and
 //! before 5.9 `close_range`; both have a fallback here. `openat2` (5.6) is the floor and has none.
 
+mod bpf;
 mod channel;
 mod fact;
+mod filter;
 mod idmap;
 mod limit;
 mod mount;
 mod namespace;
 mod process;
 mod program;
+mod seccomp;
 
+pub use bpf::{Instruction, Program};
 pub use channel::{recv_frame, send_frame};
 pub use fact::{CgroupVersion, Facts, facts};
+pub use filter::{Action, Condition, Filter, Rule, Table, Test};
 pub use idmap::{IdMap, IdRange, MapTool, current_map, find_tool, map_with_tool, subordinate_range, write_single_map};
 pub use idmap::{allow_setgroups, deny_setgroups, write_gid_map, write_map, write_uid_map};
 pub use limit::{is_limit, set_limit};
@@ -40,3 +45,4 @@ pub use program::{
     reset_signals, set_capabilities, set_ids, set_root_ids, set_umask, silence_output, silence_stdin,
     use_32_bit_personality,
 };
+pub use seccomp::{FilterFlags, install_filter};
