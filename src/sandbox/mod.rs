@@ -41,6 +41,8 @@
 //! [`enter`] does not execute the command anew: `unshare` wants a single thread, which a young process is.
 
 mod agent;
+mod chroot;
+mod confine;
 mod end;
 mod enter;
 mod error;
@@ -55,6 +57,7 @@ mod patchwork;
 mod plan;
 mod probe;
 mod program;
+mod rung;
 mod setup;
 mod stage;
 mod step;
@@ -62,6 +65,7 @@ mod stub;
 mod user;
 
 pub use agent::AgentSocket;
+pub use chroot::CopyTree;
 pub use end::{Cancel, Exit, Outcome};
 pub use enter::{Entered, Ids, enter};
 pub use error::{Fault, SandboxError};
@@ -72,5 +76,6 @@ pub use mount::{Mount, Secret, StepMount};
 pub use op::{Content, SetupOp};
 pub use plan::plan;
 pub use probe::{Probe, Trials, probe};
+pub use rung::{Isolation, Rung, Settled, settle};
 pub use step::{Network, Security, Step, Ulimit};
 pub use user::{Identity, find as find_user};
