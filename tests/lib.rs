@@ -22,6 +22,7 @@ mod fetching_origins;
 mod fetching_server;
 mod files;
 mod files_hostile;
+mod filters;
 mod generated;
 mod git_sources;
 mod images;

@@ -41,11 +41,13 @@
 //! [`enter`] does not execute the command anew: `unshare` wants a single thread, which a young process is.
 
 mod agent;
+mod calls;
 mod chroot;
 mod confine;
 mod end;
 mod enter;
 mod error;
+mod filter;
 mod init;
 mod inside;
 mod launch;

@@ -160,6 +160,8 @@ pub enum SetupOp {
         /// The path.
         path: PathBuf,
     },
+    /// Obey the filter of system calls, for good.
+    Filter,
     /// Become the user, with the capabilities of the mode.
     DropPrivileges {
         /// The mode.
@@ -212,6 +214,7 @@ impl SetupOp {
                 | Self::Settle
                 | Self::Personality32
                 | Self::Directory { .. }
+                | Self::Filter
                 | Self::DropPrivileges { .. }
                 | Self::Confine { .. }
                 | Self::EndWithGuard
@@ -273,6 +276,7 @@ impl SetupOp {
             Self::Settle => ("set signals and standard input", "/dev/null".to_owned()),
             Self::Personality32 => ("set the personality", "PER_LINUX32".to_owned()),
             Self::Directory { path } => (ENTER_DIRECTORY, show(path)),
+            Self::Filter => ("install the filter of", "system calls".to_owned()),
             Self::DropPrivileges { .. } => ("become the user and drop", "capabilities".to_owned()),
             Self::Confine { .. } => ("confine to", "/".to_owned()),
             Self::EndWithGuard => ("bind to", "the guard".to_owned()),

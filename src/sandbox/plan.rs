@@ -89,6 +89,10 @@ pub fn plan(step: &Step) -> Vec<SetupOp> {
         ops.push(SetupOp::Personality32);
     }
     ops.push(SetupOp::Directory { path: step.cwd.clone() });
+    if step.security == Security::Sandbox {
+        // While the process may do it without giving up set-uid programs; what follows asks for nothing forbidden.
+        ops.push(SetupOp::Filter);
+    }
     ops.push(SetupOp::DropPrivileges { security: step.security, no_new_privileges: step.no_new_privileges });
     ops.extend(step.ulimits.iter().map(|limit| SetupOp::Limit { limit: limit.clone() }));
     let mut env = step.env.clone();

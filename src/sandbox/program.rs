@@ -11,6 +11,7 @@ use rustix::thread::CapabilitySet;
 
 use super::confine;
 use super::error::EXECUTE;
+use super::filter;
 use super::init::REPORTED;
 use super::message::{Report, send};
 use super::op::SetupOp;
@@ -91,6 +92,7 @@ fn act(op: &SetupOp, identity: &Identity, keep: CapabilitySet, kept: &[(i32, Own
         }
         SetupOp::Personality32 => sys::use_32_bit_personality(),
         SetupOp::Directory { path } => Ok(rustix::process::chdir(path)?),
+        SetupOp::Filter => filter::install(),
         SetupOp::DropPrivileges { security, no_new_privileges } => {
             if *no_new_privileges {
                 sys::no_new_privileges()?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod cell;
 pub(crate) mod images;
+pub(crate) mod probe;
 pub(crate) mod registry;
 pub(crate) mod schema;
 pub(crate) mod solve;

@@ -38,8 +38,9 @@ pub(in crate::sandbox) fn programs(step: &Step, root: &Path) -> Vec<SetupOp> {
         match op {
             SetupOp::User { .. } | SetupOp::MakeDirectory { .. } => ops.push(op),
             SetupOp::NewSession => ops.extend([SetupOp::ChangeRoot { path: root.to_owned() }, op]),
+            // First of what forbids something: without privileges filters, too, want that it gives up new ones.
+            SetupOp::Directory { .. } => ops.extend([op, SetupOp::Confine { writable: std::mem::take(&mut writable) }]),
             SetupOp::DropPrivileges { security, .. } => {
-                ops.push(SetupOp::Confine { writable: std::mem::take(&mut writable) });
                 ops.push(SetupOp::DropPrivileges { security, no_new_privileges: true });
                 ops.push(SetupOp::EndWithGuard);
                 if step.network == Network::None {
