@@ -53,6 +53,7 @@ mod registries_reach;
 mod rootfs;
 mod rootfs_images;
 mod rootfs_properties;
+mod situations;
 mod snapshots;
 mod store;
 mod support;

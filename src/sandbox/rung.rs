@@ -26,8 +26,8 @@ pub enum Rung {
     Userns,
     /// In a root put together from copies, for root in a container that forbids namespaces.
     Chroot {
-        /// Why not in namespaces; `None` where that was not asked.
-        because: Option<String>,
+        /// It was not asked for, and is taken for want of namespaces.
+        for_want: bool,
     },
 }
 
@@ -58,11 +58,11 @@ pub fn settle(asked: Isolation, place: &Path) -> Result<Settled, SandboxError> {
         entered => entered?,
     };
     let trials = probe(place)?.trials;
-    let because = missing(&trials).map(str::to_owned);
-    let rung = match (asked, because, trials.chroot) {
+    let userns = missing(&trials).map(str::to_owned);
+    let rung = match (asked, userns, trials.chroot) {
         (Isolation::Auto | Isolation::Userns, None, _) => Rung::Userns,
-        (Isolation::Auto, Some(reason), None) => Rung::Chroot { because: Some(reason) },
-        (Isolation::Chroot, _, None) => Rung::Chroot { because: None },
+        (Isolation::Auto, Some(_), None) => Rung::Chroot { for_want: true },
+        (Isolation::Chroot, _, None) => Rung::Chroot { for_want: false },
         (_, userns, chroot) => {
             return Err(refusal(asked, userns.unwrap_or_default(), chroot.unwrap_or_default()));
         }
@@ -98,8 +98,9 @@ impl Settled {
                 format!("isolation: user namespaces, {} ids", u64::from(count) + 1)
             }
             (Rung::Userns, Ids::Single) => "isolation: user namespaces, one id".to_owned(),
-            (Rung::Chroot { because }, _) => {
-                let because = because.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            (Rung::Chroot { for_want }, _) => {
+                let because =
+                    if *for_want { ", for want of user namespaces (`dockless doctor` says why)" } else { "" };
                 let signals = if sys::landlock_version() < 6 { "signals, " } else { "" };
                 let files = if sys::landlock_version() < 2 { "; read-only places take writes" } else { "" };
                 format!(
@@ -120,8 +121,8 @@ mod tests {
         let settled = |ids, rung| Settled { entered: Entered { ids, note: None }, rung }.announcement();
         assert_eq!(settled(Ids::Single, Rung::Userns), "isolation: user namespaces, one id");
         assert_eq!(settled(Ids::Range { count: 65536 }, Rung::Userns), "isolation: user namespaces, 65537 ids");
-        let chroot = settled(Ids::Kept, Rung::Chroot { because: Some("forbidden".to_owned()) });
-        assert!(chroot.starts_with("isolation: chroot (forbidden); steps share with this container: process ids"));
+        let chroot = settled(Ids::Kept, Rung::Chroot { for_want: true });
+        assert!(chroot.starts_with("isolation: chroot, for want of user namespaces"));
         assert_eq!(chroot.lines().count(), 1);
     }
 
