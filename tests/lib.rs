@@ -30,6 +30,7 @@ mod images_hostile;
 mod images_store;
 mod images_tools;
 mod isolation;
+mod isolation_chroot;
 mod isolation_foreign;
 mod layers;
 mod layers_hostile;

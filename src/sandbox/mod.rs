@@ -77,7 +77,7 @@ pub use life::{Life, life};
 pub use mount::{Mount, Secret, StepMount};
 pub use op::{Content, SetupOp};
 pub use plan::plan;
-pub use probe::{Probe, Trials, probe};
+pub use probe::{Chroot, Probe, Trials, probe};
 pub use rung::{Isolation, Rung, Settled, settle};
 pub use step::{Network, Security, Step, Ulimit};
 pub use user::{Identity, find as find_user};

@@ -36,9 +36,21 @@ pub struct Trials {
     pub proc: Option<String>,
     /// A changed root with devices in it. Without this no step can run where it cannot have namespaces.
     #[serde(default)]
-    pub chroot: Option<String>,
+    pub chroot: Chroot,
     /// An overlay on the store's file system. Without this trees are copied.
     pub overlay: Option<String>,
+}
+
+/// Whether steps can run in a changed root.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Chroot {
+    /// Nobody has tried.
+    #[default]
+    Untried,
+    /// They can.
+    Works,
+    /// They cannot, for this reason.
+    Refused(String),
 }
 
 impl Trials {
@@ -83,7 +95,7 @@ pub(super) fn answer(place: &Path) -> ! {
     };
     let mut trials = Trials::default();
     // Before anything is left, as a step without namespaces would find it.
-    trials.chroot = attempt(place).err().map(|error| error.to_string());
+    trials.chroot = attempt(place).map_or_else(|error| Chroot::Refused(error.to_string()), |()| Chroot::Works);
     let all = Namespaces { user: true, pid: true, mount: true, network: true, ipc: true, uts: true, cgroup: true };
     let entered = sys::unshare(all).map_err(|error| words(UNSHARE, "all", error)).and_then(|()| {
         sys::write_single_map(facts.uid, facts.gid)

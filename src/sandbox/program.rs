@@ -62,7 +62,8 @@ pub(super) fn become_program(program: &Program<'_>, socket: &UnixStream) -> ! {
     let failure = match kept {
         Err(error) => Report::failed("keep the descriptors", &format!("{numbers:?}"), &error),
         Ok(kept) => {
-            let failed = ops.iter().find_map(|op| act(op, identity, *keep, &kept).err().map(|error| (op.describe(), error)));
+            let failed =
+                ops.iter().find_map(|op| act(op, identity, *keep, &kept).err().map(|error| (op.describe(), error)));
             let ((operation, operand), error) =
                 failed.unwrap_or_else(|| ((EXECUTE, String::new()), io::ErrorKind::NotFound.into()));
             Report::failed(operation, &operand, &error)

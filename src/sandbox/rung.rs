@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::enter::{Entered, Ids, enter};
 use super::error::SandboxError;
-use super::probe::{Trials, probe};
+use super::probe::{Chroot, Trials, probe};
 use crate::sys;
 
 /// What the user asks for.
@@ -52,20 +52,17 @@ pub fn settle(asked: Isolation, place: &Path) -> Result<Settled, SandboxError> {
         Err(error) if !matches!(error, SandboxError::Threads) => {
             let userns = words(&error);
             // Root that lacks what it takes to be root falls in here too, and the trial says what it lacks.
-            let chroot = probe(place)?.trials.chroot.unwrap_or_else(|| "root could, but lacks user ids".to_owned());
-            return Err(refusal(asked, userns, chroot));
+            return Err(refusal(asked, userns, refused(probe(place)?.trials.chroot)));
         }
         entered => entered?,
     };
     let trials = probe(place)?.trials;
     let userns = missing(&trials).map(str::to_owned);
-    let rung = match (asked, userns, trials.chroot) {
+    let rung = match (asked, userns, &trials.chroot) {
         (Isolation::Auto | Isolation::Userns, None, _) => Rung::Userns,
-        (Isolation::Auto, Some(_), None) => Rung::Chroot { for_want: true },
-        (Isolation::Chroot, _, None) => Rung::Chroot { for_want: false },
-        (_, userns, chroot) => {
-            return Err(refusal(asked, userns.unwrap_or_default(), chroot.unwrap_or_default()));
-        }
+        (Isolation::Auto, Some(_), Chroot::Works) => Rung::Chroot { for_want: true },
+        (Isolation::Chroot, _, Chroot::Works) => Rung::Chroot { for_want: false },
+        (_, userns, _) => return Err(refusal(asked, userns.unwrap_or_default(), refused(trials.chroot))),
     };
     Ok(Settled { entered, rung })
 }
@@ -73,6 +70,14 @@ pub fn settle(asked: Isolation, place: &Path) -> Result<Settled, SandboxError> {
 /// Says why steps cannot have namespaces.
 fn missing(trials: &Trials) -> Option<&str> {
     trials.namespaces.as_deref().or(trials.tmpfs.as_deref()).or(trials.proc.as_deref())
+}
+
+/// Says why steps cannot have a changed root.
+fn refused(chroot: Chroot) -> String {
+    match chroot {
+        Chroot::Refused(reason) => reason,
+        Chroot::Works | Chroot::Untried => "only root can".to_owned(),
+    }
 }
 
 fn refusal(asked: Isolation, userns: String, chroot: String) -> SandboxError {
@@ -99,8 +104,7 @@ impl Settled {
             }
             (Rung::Userns, Ids::Single) => "isolation: user namespaces, one id".to_owned(),
             (Rung::Chroot { for_want }, _) => {
-                let because =
-                    if *for_want { ", for want of user namespaces (`dockless doctor` says why)" } else { "" };
+                let because = if *for_want { ", for want of user namespaces (`dockless doctor` says why)" } else { "" };
                 let signals = if sys::landlock_version() < 6 { "signals, " } else { "" };
                 let files = if sys::landlock_version() < 2 { "; read-only places take writes" } else { "" };
                 format!(

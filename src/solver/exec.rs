@@ -136,8 +136,7 @@ impl Work<'_> {
             self.progress.event(&Event::Log { vertex: vertex.digest, name, data });
         };
         let run = self.solver.launcher.run(&step, self.solver.cancel, &mut forward);
-        let exit = run
-            .map_err(|source| SolveError::Sandbox { name: name.to_owned(), source: Box::new(source) })?;
+        let exit = run.map_err(|source| SolveError::Sandbox { name: name.to_owned(), source: Box::new(source) })?;
         if exit.outcome == Outcome::Cancelled {
             return Err(SolveError::Cancelled);
         }

@@ -105,9 +105,8 @@ impl Landlock {
         }
         let attr = PathBeneathAttr { allowed, parent: place.as_fd().as_raw_fd() };
         // SAFETY: a rule of this kind is one `PathBeneathAttr`, which outlives the call; both descriptors are open.
-        let result = unsafe {
-            libc::syscall(libc::SYS_landlock_add_rule, self.ruleset.as_raw_fd(), 1, &raw const attr, 0)
-        };
+        let result =
+            unsafe { libc::syscall(libc::SYS_landlock_add_rule, self.ruleset.as_raw_fd(), 1, &raw const attr, 0) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 

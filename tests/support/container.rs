@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,8 +28,8 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Programs of busybox that tests use.
 const PROGRAMS: [&str; 24] = [
-    "sh", "cat", "cp", "mkdir", "sleep", "date", "id", "ls", "chmod", "chown", "touch", "find", "sort", "stat", "head", "wc",
-    "ln", "rm", "mv", "test", "uname", "kill", "nc", "mknod",
+    "sh", "cat", "cp", "mkdir", "sleep", "date", "id", "ls", "chmod", "chown", "touch", "find", "sort", "stat", "head",
+    "wc", "ln", "rm", "mv", "test", "uname", "kill", "nc", "mknod",
 ];
 
 /// Puts a static shell and its programs into the existing directory `root`; false, said aloud, where there is none.
@@ -51,6 +51,18 @@ pub(crate) fn furnish(root: &Path) -> bool {
     true
 }
 
+/// Puts our program and what it is linked with into `root`.
+pub(crate) fn install(root: &Path) {
+    let program = Path::new(env!("CARGO_BIN_EXE_dockless"));
+    fs::copy(program, root.join("bin/dockless")).expect("a copy");
+    let ldd = Command::new("ldd").arg(program).output().expect("ldd");
+    for word in String::from_utf8_lossy(&ldd.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+        let to = root.join(word.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().expect("a directory")).expect("made");
+        fs::copy(word, to).expect("a copy");
+    }
+}
+
 impl Container {
     /// Makes one that can run `dockless`, with the root of steps at `/root/step`; `None`, said aloud, where it cannot be.
     pub(crate) fn new() -> Option<Self> {
@@ -70,28 +82,14 @@ impl Container {
         if !furnish(&root) || !furnish(&step) {
             return None;
         }
-        let program = Path::new(env!("CARGO_BIN_EXE_dockless"));
-        fs::copy(program, root.join("bin/dockless")).expect("a copy");
-        // What it is linked with, where the dynamic linker looks.
-        let ldd = Command::new("ldd").arg(program).output().expect("ldd");
-        for word in String::from_utf8_lossy(&ldd.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
-            let to = root.join(word.trim_start_matches('/'));
-            fs::create_dir_all(to.parent().expect("a directory")).expect("made");
-            fs::copy(word, to).expect("a copy");
-        }
+        install(&root);
         let capabilities = CAPABILITIES.map(str::to_owned).to_vec();
         Some(Self { dir, user: (0, 0), capabilities, filtered: true })
     }
 
-    pub(crate) fn root(&self) -> PathBuf {
-        self.dir.path().join("rootfs")
-    }
-
     /// As `docker run` configures it (`moby oci/defaults.go`).
     fn config(&self, script: &str) -> Value {
-        let mount = |destination: &str, kind: &str, options: &[&str]| {
-            json!({ "destination": destination, "type": kind, "source": kind, "options": options })
-        };
+        let mount = |destination: &str, kind: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": kind, "options": options });
         let kinds = ["pid", "network", "ipc", "uts", "mount"];
         let device = |access: &str, major: Option<u32>, minor: Option<u32>| {
             json!({ "allow": true, "type": "c", "major": major.unwrap_or_default(), "minor": minor.unwrap_or_default(),
@@ -151,7 +149,12 @@ impl Container {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let id = format!("dockless-container-{}-{number}", std::process::id());
         let mut command = Command::new("runc");
-        command.arg("--root").arg(self.dir.path().join("state")).args(["run", "--bundle"]).arg(self.dir.path()).arg(&id);
+        command
+            .arg("--root")
+            .arg(self.dir.path().join("state"))
+            .args(["run", "--bundle"])
+            .arg(self.dir.path())
+            .arg(&id);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let _ = child.stdin.take().expect("piped").write_all(input);

@@ -66,7 +66,8 @@ impl Assembly {
     /// Does `ops`.
     pub(in crate::sandbox) fn make(ground: &Arc<Ground>, ops: &[SetupOp], rule: Rule) -> Result<Self, SandboxError> {
         let scratch = ground.directory();
-        let scratch = scratch.map_err(|error| SandboxError::io("make", Path::new("a directory for the step"), error))?;
+        let scratch =
+            scratch.map_err(|error| SandboxError::io("make", Path::new("a directory for the step"), error))?;
         let mut assembly = Self {
             ground: Arc::clone(ground),
             scratch,
@@ -277,7 +278,9 @@ impl Assembly {
                 trees.extend(cover.origin().map(Path::to_owned));
                 let (place, replaces) = (cover.place().to_owned(), cover.is_replacing());
                 note(cover.lift(root.as_fd()));
-                if replaces && let Ok(stat) = inside::open(root.as_fd(), &place).and_then(|fd| Ok(rustix::fs::fstat(fd)?)) {
+                if replaces
+                    && let Ok(stat) = inside::open(root.as_fd(), &place).and_then(|fd| Ok(rustix::fs::fstat(fd)?))
+                {
                     // It was away while the step ran, and only its change time tells of that.
                     whole.insert(inner(&place), (stat.st_mode, stat.st_uid, stat.st_gid));
                 }

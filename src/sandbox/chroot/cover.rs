@@ -165,7 +165,8 @@ impl Cover {
         }
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         rustix::fs::chownat(CWD, target, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        match rustix::fs::chmodat(CWD, target, Mode::from_raw_mode(stat.st_mode & 0o7777 as RawMode), AtFlags::empty()) {
+        match rustix::fs::chmodat(CWD, target, Mode::from_raw_mode(stat.st_mode & 0o7777 as RawMode), AtFlags::empty())
+        {
             Err(Errno::OPNOTSUPP) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -111,4 +111,3 @@ fn follow(program: Child, socket: &UnixStream) -> io::Result<Option<Waited>> {
         }
     }
 }
-

@@ -77,7 +77,9 @@ mod tests {
     #[test]
     fn nothing_is_mounted_or_unshared() {
         let ops = programs(&step(), Path::new("/x"));
-        assert!(ops.iter().all(|op| op.destination().is_none() && !matches!(op, SetupOp::Unshare { .. } | SetupOp::Pivot)));
+        assert!(
+            ops.iter().all(|op| op.destination().is_none() && !matches!(op, SetupOp::Unshare { .. } | SetupOp::Pivot))
+        );
         assert!(matches!(assembled(&step()).first(), Some(SetupOp::Root { .. })));
     }
 
@@ -89,7 +91,9 @@ mod tests {
         assert!(ops[..root].iter().all(|op| !op.is_programs()) && ops[root..].iter().all(SetupOp::is_programs));
         let drop = at(|op| matches!(op, SetupOp::DropPrivileges { no_new_privileges: true, .. }));
         assert!(root < at(|op| matches!(op, SetupOp::Confine { .. })) && drop < at(|op| *op == SetupOp::ForbidSockets));
-        assert!(!programs(&Step { network: Network::Host, ..step() }, Path::new("/x")).contains(&SetupOp::ForbidSockets));
+        assert!(
+            !programs(&Step { network: Network::Host, ..step() }, Path::new("/x")).contains(&SetupOp::ForbidSockets)
+        );
     }
 
     #[test]
