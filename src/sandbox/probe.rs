@@ -93,9 +93,9 @@ pub(super) fn answer(place: &Path) -> ! {
         let text = error.to_string();
         format!("{}: {text}", SandboxError::setup(operation, operand, error, &facts))
     };
-    let mut trials = Trials::default();
     // Before anything is left, as a step without namespaces would find it.
-    trials.chroot = attempt(place).map_or_else(|error| Chroot::Refused(error.to_string()), |()| Chroot::Works);
+    let chroot = attempt(place).map_or_else(|error| Chroot::Refused(error.to_string()), |()| Chroot::Works);
+    let mut trials = Trials { chroot, ..Trials::default() };
     let all = Namespaces { user: true, pid: true, mount: true, network: true, ipc: true, uts: true, cgroup: true };
     let entered = sys::unshare(all).map_err(|error| words(UNSHARE, "all", error)).and_then(|()| {
         sys::write_single_map(facts.uid, facts.gid)

@@ -274,7 +274,7 @@ impl Setup {
         // either. The directory is made all the same, so that a result does not tell where it was made.
         let Ok(mount) = made else {
             let place = inside::ensure(self.root()?, destination, Kind::Directory)?;
-            self.stubs.note(place.made, Owner::System, self.rule);
+            self.stubs.note(&place.made, Owner::System, self.rule);
             return Ok(());
         };
         let attributes = Attributes { read_only: !writable, no_exec: true, ..NO_PRIVILEGE };
@@ -301,7 +301,7 @@ impl Setup {
         owner: Owner,
     ) -> io::Result<()> {
         let place = inside::ensure(self.root()?, destination, inside::kind(mount)?)?;
-        self.stubs.note(place.made, owner, self.rule);
+        self.stubs.note(&place.made, owner, self.rule);
         sys::attach(mount, &place.fd)?;
         self.stubs.mount(place.path, kept);
         if attributes == Attributes::default() {

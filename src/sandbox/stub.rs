@@ -42,8 +42,8 @@ impl Stubs {
     }
 
     /// Takes note of what was made for a mount point, outer first.
-    pub(super) fn note(&mut self, made: Vec<PathBuf>, owner: Owner, rule: Rule) {
-        let ours = self.ours(&made, owner, rule);
+    pub(super) fn note(&mut self, made: &[PathBuf], owner: Owner, rule: Rule) {
+        let ours = self.ours(made, owner, rule);
         self.made.extend(ours);
     }
 

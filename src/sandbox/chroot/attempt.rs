@@ -41,12 +41,9 @@ pub(in crate::sandbox) fn attempt(place: &Path) -> io::Result<()> {
     make_device(&null, 1, 3).map_err(failed("device files cannot be made here"))?;
     let used = OpenOptions::new().write(true).open(&null).and_then(|mut null| null.write_all(b"x"));
     used.map_err(failed("device files mean nothing here"))?;
-    let child = match sys::fork()? {
-        None => {
-            let left = rustix::process::chroot(place);
-            sys::exit_now(left.err().map_or(0, rustix::io::Errno::raw_os_error))
-        }
-        Some(child) => child,
+    let Some(child) = sys::fork()? else {
+        let left = rustix::process::chroot(place);
+        sys::exit_now(left.err().map_or(0, rustix::io::Errno::raw_os_error))
     };
     match sys::wait_for(child)? {
         Waited::Code(0) => Ok(()),
