@@ -200,7 +200,7 @@ fn build_in(container: &Container) -> Option<Output> {
     let store = if container.user.0 == 0 { "/root/store" } else { "/dev/shm/store" };
     let graph_file = if container.user.0 == 0 { "/root/graph" } else { "/dev/shm/graph" };
     let script = format!(
-        "cat > {graph_file}; ({LISTING}) > /dev/shm/before 2>&1; \
+        "cat > {graph_file}; mkdir {store}; ({LISTING}) > /dev/shm/before 2>&1; \
          dockless solve --store {store} --local root=/root/step < {graph_file}; code=$?; \
          ({LISTING}) > /dev/shm/after 2>&1; busybox diff /dev/shm/before /dev/shm/after >&2 || code=99; \
          test -z \"$(ls -A {store}/tmp 2> /dev/null)\" || code=98; exit $code"
