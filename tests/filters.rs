@@ -21,7 +21,7 @@ const KNOWN: std::ops::Range<u32> = 450..467;
 /// `moby/profiles seccomp/default.json`, as published.
 const PROFILE: &str = include_str!("fixtures/seccomp/docker.json");
 
-const CAPABILITIES: [&str; 14] = [
+pub(crate) const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -40,7 +40,7 @@ const CAPABILITIES: [&str; 14] = [
 
 /// The rules of the profile that hold for a container with Docker's default capabilities on x86-64, as a runtime takes
 /// them (`runtime-spec config-linux.md#seccomp`).
-fn rules() -> Vec<Value> {
+pub(crate) fn rules() -> Vec<Value> {
     let profile: Value = serde_json::from_str(PROFILE).expect("JSON");
     let words = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect()

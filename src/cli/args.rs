@@ -35,6 +35,9 @@ pub(crate) struct Global {
     /// Jobs in all: steps and the compilers inside them share them [default: the cores this process may use]
     #[arg(short, long, global = true, value_name = "N", env = "DOCKLESS_JOBS")]
     pub(crate) jobs: Option<NonZeroUsize>,
+    /// How steps are kept from harm: in namespaces, or for root in a container that has none in a changed root
+    #[arg(long, global = true, value_enum, default_value_t = IsolationArg::Auto, env = "DOCKLESS_ISOLATION")]
+    pub(crate) isolation: IsolationArg,
     /// Source sets in order of preference; what the first does not have comes from the next
     #[arg(long, global = true, value_name = "SET", value_delimiter = ',', default_values_t = crate::build::SETS.map(str::to_owned), env = "DOCKLESS_SOURCES")]
     pub(crate) sources: Vec<String>,
@@ -84,6 +87,17 @@ pub(crate) enum ProgressMode {
     Json,
     /// Errors only
     Quiet,
+}
+
+/// Ways of running steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsolationArg {
+    /// The best that works here
+    Auto,
+    /// Namespaces, or an error
+    Userns,
+    /// A root of copies that the step is locked into; only for root
+    Chroot,
 }
 
 /// Profiles.

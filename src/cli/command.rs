@@ -27,7 +27,7 @@ use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
 use crate::recipe::Request;
 use crate::release::{self, Variant};
-use crate::sandbox::{self, Cancel};
+use crate::sandbox::{self, Cancel, Rung, Settled};
 use crate::solver::SolveError;
 
 /// Runs the command line of this process.
@@ -58,11 +58,11 @@ fn columns() -> usize {
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let session = Session { global: &cli.global };
     match &cli.command {
-        Command::Build(args) => inside(|inside| watched(&session, |view| build(&session, args, inside, view))),
-        Command::Release(args) => inside(|inside| watched(&session, |view| release(&session, args, inside, view))),
-        Command::Test(args) => inside(|inside| test(args, &inside.cancel)),
+        Command::Build(args) => stepping(&session, |inside, view| build(&session, args, inside, view)),
+        Command::Release(args) => stepping(&session, |inside, view| release(&session, args, inside, view)),
+        Command::Test(args) => stepping(&session, |inside, view| test(args, &inside, view)),
         Command::Graph(args) => graph(&session, args),
-        Command::Solve(args) => inside(|inside| watched(&session, |view| solve(&session, args, inside, view))),
+        Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),
         Command::Image(command) if command.is_inside() => {
             inside(|inside| watched(&session, |view| image::inside(&session, command, &inside, view)))
         }
@@ -93,9 +93,21 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
 /// Runs `act` in the command's own user namespace, where files may belong to all ids the user has.
 fn inside(act: impl FnOnce(Inside) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
     let entered = sandbox::enter()?;
-    let cancel = Cancel::new()?;
-    signals::cancel_on_signals(&cancel)?;
-    act(Inside { cancel, single_id: entered.single_id(), ids: entered.ids, note: entered.note })
+    act(Inside::new(Settled { entered, rung: Rung::Userns })?)
+}
+
+/// As `inside`, where steps can run, and says how they run.
+fn stepping(
+    session: &Session<'_>,
+    act: impl FnOnce(Inside, &View) -> Result<ExitCode, Failure>,
+) -> Result<ExitCode, Failure> {
+    let settled = session.settle()?;
+    let announcement = settled.announcement();
+    let inside = Inside::new(settled)?;
+    watched(session, |view| {
+        view.event(&Event::Note { message: &announcement });
+        act(inside, view)
+    })
 }
 
 /// Runs `act` under a view and takes the view away before anything else is said.
@@ -204,7 +216,7 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
         let built = corridor.build(&[python(variant)], variant.arch, view)?;
         let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs())?;
         let name = matrix.artifact(&variant.version, variant.arch);
-        proof::prove_once(&engine.store, &artifact, &name, &engine.cancel, view)?;
+        proof::prove_once(&engine.store, &artifact, &name, &engine.launcher, &engine.cancel, view)?;
         let path = artifact.publish(&args.dist, &name)?;
         view.event(&Event::Note { message: &format!("{name}.tar.gz: {} bytes, {}", artifact.size, artifact.digest) });
         view.suspend(|| println(&path.display().to_string()))?;
@@ -218,11 +230,16 @@ fn python(variant: &Variant) -> Request {
     Request { name: "python".to_owned(), version: Some(variant.version.clone()) }
 }
 
-fn test(args: &args::Test, cancel: &Cancel) -> Result<ExitCode, Failure> {
+fn test(args: &args::Test, inside: &Inside, view: &View) -> Result<ExitCode, Failure> {
+    let launcher = inside.launcher(|| {
+        let place = tempfile::Builder::new().prefix("dockless-test-").tempdir();
+        let failed = |source| Failure::Io { action: "create a directory in", path: std::env::temp_dir(), source };
+        Ok(place.map_err(failed)?.keep())
+    })?;
     let mut passed = true;
     for tarball in &args.tarballs {
-        let proof = release::prove(tarball, cancel)?;
-        println(&proof::render(tarball, &proof))?;
+        let proof = release::prove(tarball, &launcher, &inside.cancel)?;
+        view.suspend(|| println(&proof::render(tarball, &proof)))?;
         passed &= proof.passed();
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })

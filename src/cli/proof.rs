@@ -8,7 +8,7 @@ use super::table::{Align, Table};
 use crate::oci::Arch;
 use crate::progress::{Event, Progress};
 use crate::release::{self, Artifact, Outcome, Proof};
-use crate::sandbox::Cancel;
+use crate::sandbox::{Cancel, Launcher};
 use crate::store::Store;
 
 /// Room of the store that remembers which tarballs passed.
@@ -19,6 +19,7 @@ pub(super) fn prove_once(
     store: &Store,
     artifact: &Artifact,
     name: &str,
+    launcher: &Launcher,
     cancel: &Cancel,
     view: &dyn Progress,
 ) -> Result<(), Failure> {
@@ -28,7 +29,7 @@ pub(super) fn prove_once(
         return Ok(());
     }
     view.event(&Event::Note { message: &format!("testing {name}.tar.gz") });
-    let proof = release::prove(&artifact.blob, cancel)?;
+    let proof = release::prove(&artifact.blob, launcher, cancel)?;
     let table = render(Path::new(&format!("{name}.tar.gz")), &proof);
     if !proof.passed() {
         return Err(Failure::Unproven { name: name.to_owned(), table });

@@ -3,17 +3,18 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::args::{Global, ProfileArg, ProgressMode};
+use super::args::{Global, IsolationArg, ProfileArg, ProgressMode};
 use super::failure::Failure;
 use super::progress::{Mode, Style, View};
+use super::signals;
 use crate::build::Project;
 use crate::cache::Caches;
 use crate::engine::Embedded;
 use crate::llb::Executor;
 use crate::recipe::Profile;
 use crate::registry::{Credentials, Hosts, Registry};
-use crate::sandbox::{Cancel, Ids};
-use crate::snapshot::Snapshots;
+use crate::sandbox::{self, Cancel, Ids, Isolation, Launcher, Rung, Settled};
+use crate::snapshot::{Snapshots, copy_tree};
 use crate::solver::Jobs;
 use crate::source::{self, Origins, Proxies, Stop};
 use crate::store::Store;
@@ -35,6 +36,26 @@ pub(super) struct Inside {
     pub(super) ids: Ids,
     /// Why there are not more.
     pub(super) note: Option<String>,
+    /// How steps run.
+    rung: Rung,
+}
+
+impl Inside {
+    /// Takes over signals; called before other threads exist.
+    pub(super) fn new(Settled { entered, rung }: Settled) -> Result<Self, Failure> {
+        let cancel = Cancel::new()?;
+        signals::cancel_on_signals(&cancel)?;
+        Ok(Self { cancel, single_id: entered.single_id(), ids: entered.ids, note: entered.note, rung })
+    }
+
+    /// Returns what runs steps; `place` makes an empty directory for the roots of those that have no mounts.
+    pub(super) fn launcher(&self, place: impl FnOnce() -> Result<PathBuf, Failure>) -> Result<Launcher, Failure> {
+        let launcher = Launcher::default();
+        match self.rung {
+            Rung::Userns => Ok(launcher),
+            Rung::Chroot { .. } => Ok(launcher.in_chroot(&place()?, copy_tree)),
+        }
+    }
 }
 
 /// Options and defaults, resolved once.
@@ -78,6 +99,19 @@ impl Session<'_> {
         variable("HOME").map(|home| PathBuf::from(home).join(".local/share/dockless")).ok_or(Failure::NoHome)
     }
 
+    /// Moves this process to where it can run steps.
+    pub(super) fn settle(&self) -> Result<Settled, Failure> {
+        let isolation = match self.global.isolation {
+            IsolationArg::Auto => Isolation::Auto,
+            IsolationArg::Userns => Isolation::Userns,
+            IsolationArg::Chroot => Isolation::Chroot,
+        };
+        let store = self.store_root()?;
+        // The first run makes the store, and tells of what keeps it from that.
+        let place = store.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        Ok(sandbox::settle(isolation, place)?)
+    }
+
     /// Opens the store.
     pub(super) fn store(&self) -> Result<Store, Failure> {
         Ok(Store::open(&self.store_root()?)?)
@@ -105,9 +139,14 @@ impl Session<'_> {
     }
 
     /// Returns the engine over the store.
-    pub(super) fn engine(&self, Inside { cancel, single_id, .. }: Inside) -> Result<Embedded, Failure> {
+    pub(super) fn engine(&self, inside: Inside) -> Result<Embedded, Failure> {
         let store = self.store()?;
-        let snapshots = Snapshots::open(&store, single_id)?;
+        let launcher = inside.launcher(|| Ok(store.temporary_directory()?.keep()))?;
+        let Inside { cancel, single_id, .. } = inside;
+        let mut snapshots = Snapshots::open(&store, single_id)?;
+        if launcher.is_chroot() {
+            snapshots = snapshots.without_overlay();
+        }
         let jobs =
             Jobs::new(self.jobs()).map_err(crate::solver::SolveError::from).map_err(crate::build::BuildError::from)?;
         let origins = Origins { stop: stop(&cancel), ..self.origins()? };
@@ -121,6 +160,7 @@ impl Session<'_> {
             registry,
             jobs,
             executor,
+            launcher,
             cancel,
             ignore_cache: self.global.no_cache,
         })

@@ -6,7 +6,7 @@ use crate::cache::Caches;
 use crate::llb::{Executor, Graph};
 use crate::progress::Progress;
 use crate::registry::Registry;
-use crate::sandbox::Cancel;
+use crate::sandbox::{Cancel, Launcher};
 use crate::snapshot::Snapshots;
 use crate::solver::{Inputs, Jobs, SolveError, Solved, Solver};
 use crate::source::Origins;
@@ -38,6 +38,8 @@ pub struct Embedded {
     pub jobs: Jobs,
     /// What graphs may ask for.
     pub executor: Executor,
+    /// Runs steps.
+    pub launcher: Launcher,
     /// Stops everything.
     pub cancel: Cancel,
     /// Do not look results up.
@@ -55,6 +57,7 @@ impl Engine for Embedded {
             registry: &self.registry,
             jobs: &self.jobs,
             executor: &self.executor,
+            launcher: &self.launcher,
             cancel: &self.cancel,
             ignore_cache: self.ignore_cache,
         };

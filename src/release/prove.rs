@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::archive::{self, Findings};
 use crate::layer::{self, LayerError, UnpackOptions};
 use crate::oci::{Arch, Digest, Hasher};
-use crate::sandbox::{self, Cancel, Mount, SandboxError, Step, StepMount};
+use crate::sandbox::{Cancel, Launcher, Mount, SandboxError, Step, StepMount};
 
 const CHECKS: &str = include_str!("checks.py");
 
@@ -110,7 +110,7 @@ pub fn edition() -> Digest {
 }
 
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
-pub fn prove(path: &Path, cancel: &Cancel) -> Result<Proof, ProofError> {
+pub fn prove(path: &Path, launcher: &Launcher, cancel: &Cancel) -> Result<Proof, ProofError> {
     let digest = hash(path)?;
     let start = Instant::now();
     let unreadable = |source| ProofError::Archive { path: path.to_owned(), source };
@@ -131,7 +131,7 @@ pub fn prove(path: &Path, cancel: &Cancel) -> Result<Proof, ProofError> {
     let root = scratch.path().join("root");
     furnish(path, &root)?;
     for (scenario, seconds) in SCENARIOS {
-        rows.extend(run(&root, arch, scenario, Duration::from_secs(seconds), cancel)?);
+        rows.extend(run(&root, arch, scenario, Duration::from_secs(seconds), launcher, cancel)?);
     }
     Ok(Proof { digest, arch: Some(arch), rows })
 }
@@ -171,7 +171,14 @@ fn mounts(root: &Path, scenario: &str) -> Vec<StepMount> {
     }
 }
 
-fn run(root: &Path, arch: Arch, scenario: &str, timeout: Duration, cancel: &Cancel) -> Result<Vec<Row>, ProofError> {
+fn run(
+    root: &Path,
+    arch: Arch,
+    scenario: &str,
+    timeout: Duration,
+    launcher: &Launcher,
+    cancel: &Cancel,
+) -> Result<Vec<Row>, ProofError> {
     let args = ["/opt/python/bin/python3", "/checks.py", scenario].map(str::to_owned).to_vec();
     let mut mounts = mounts(root, scenario);
     mounts.push(StepMount::new("/tmp", Mount::Tmpfs { size: None }));
@@ -187,7 +194,7 @@ fn run(root: &Path, arch: Arch, scenario: &str, timeout: Duration, cancel: &Canc
     };
     let start = Instant::now();
     let mut output = Vec::new();
-    let exit = sandbox::run(&step, cancel, &mut |data| output.extend_from_slice(data))?;
+    let exit = launcher.run(&step, cancel, &mut |data| output.extend_from_slice(data))?;
     let text = String::from_utf8_lossy(&output);
     let mut rows: Vec<Row> = text.lines().filter_map(|line| row(scenario, line)).collect();
     if !exit.success() || rows.is_empty() {

@@ -62,6 +62,19 @@ pub enum SandboxError {
     /// [`super::enter`] came too late.
     #[error("the process already has more than one thread, so it cannot enter a user namespace")]
     Threads,
+    /// No way of running steps works here.
+    #[error(
+        "no step can run here{}{}; ways out: {}",
+        userns.as_deref().map(|reason| format!("; in namespaces: {reason}")).unwrap_or_default(),
+        chroot.as_deref().map(|reason| format!("; in a changed root: {reason}")).unwrap_or_default(),
+        WAYS_OUT
+    )]
+    NoRung {
+        /// Why not in namespaces, where that was asked.
+        userns: Option<String>,
+        /// Why not in a changed root, where that was asked.
+        chroot: Option<String>,
+    },
     /// An act of the setup failed.
     #[error("failed to {operation} `{operand}` for the step{}", hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default())]
     Setup {
@@ -123,7 +136,7 @@ impl SandboxError {
             | Self::LimitOrder { .. }
             | Self::HostName { .. } => Fault::Input,
             Self::Threads => Fault::Bug,
-            Self::Lost { .. } => Fault::Machine,
+            Self::Lost { .. } | Self::NoRung { .. } => Fault::Machine,
             Self::Setup { operation, .. } if operation == EXECUTE || operation == ENTER_DIRECTORY => Fault::Input,
             Self::Setup { operation, .. } if operation == UNSHARE || operation == MAP_IDS => Fault::Machine,
             // What the step wants at a place does not go with what its trees have there.
@@ -142,6 +155,20 @@ impl SandboxError {
                 } else {
                     Fault::Input
                 }
+            }
+            // With the words of whoever tried it.
+            Self::Setup { source, .. } | Self::Io { source, .. }
+                if source.raw_os_error().is_none()
+                    && matches!(
+                        source.kind(),
+                        io::ErrorKind::StorageFull
+                            | io::ErrorKind::QuotaExceeded
+                            | io::ErrorKind::PermissionDenied
+                            | io::ErrorKind::ReadOnlyFilesystem
+                            | io::ErrorKind::OutOfMemory
+                    ) =>
+            {
+                Fault::Machine
             }
             Self::Setup { source, .. } | Self::Io { source, .. } => match source.raw_os_error() {
                 Some(
@@ -178,6 +205,11 @@ pub(super) const MAKE_DIRECTORY: &str = "make the working directory";
 /// Fails where a mount of the step's own covers what every step has, such as `/proc`.
 pub(super) const PREPARE: &str = "prepare";
 pub(super) const SET_LIMIT: &str = "set the limit";
+
+/// What helps where no step can run.
+const WAYS_OUT: &str = "allow user namespaces to this user, or in a container run as root with its default capabilities, \
+     or start it with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt \
+     systempaths=unconfined`";
 
 /// What the kernel says to an id that a user namespace does not have.
 pub(super) const UNMAPPED: i32 = libc::EINVAL;

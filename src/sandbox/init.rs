@@ -6,10 +6,11 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::chroot;
 use super::error::{MAP_IDS, PREPARE, UNSHARE};
 use super::message::{Plan, Report, receive, send};
 use super::op::SetupOp;
-use super::program::{Program, become_program};
+use super::program::{CAPABILITIES, Program, become_program};
 use super::setup::Setup;
 use crate::sys::{self, Child, Namespaces, Waited};
 
@@ -31,6 +32,9 @@ pub fn init() -> ! {
 fn guard() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let Some((plan, descriptors)) = receive::<Plan>(&socket)? else { return Ok(()) };
+    if let Some(base) = plan.base.clone() {
+        return chroot::guard(plan, &base, descriptors, &socket);
+    }
     let namespaces = Namespaces { user: true, pid: true, ..Namespaces::default() };
     if let Err(error) = sys::unshare(namespaces) {
         return send(&socket, &Report::failed(UNSHARE, "user, pid", &error), &[]);
@@ -111,7 +115,8 @@ fn step(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive: &Owne
     sys::block_ptrace().map_err(general("process 1"))?;
     let Some(program) = sys::fork().map_err(general("the program's process"))? else {
         let (identity, numbers) = (setup.identity(), plan.inherit.as_slice());
-        become_program(&Program { ops: &programs, identity, numbers, descriptors: &descriptors }, socket)
+        let keep = CAPABILITIES;
+        become_program(&Program { ops: &programs, identity, keep, numbers, descriptors: &descriptors }, socket)
     };
     drop(descriptors);
     sys::silence_output().map_err(general("the log"))?;

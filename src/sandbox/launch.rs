@@ -1,21 +1,25 @@
 //! The builder's side of a step: start init, map its ids, pass the log on, end it in time.
 
-use std::io::{self, PipeReader, Read as _};
+use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::net::Shutdown;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::thread::CapabilitySet;
 
+use super::chroot::{Assembly, Base, CopyTree, Ground, assembled, programs};
 use super::end::{Cancel, Exit, Outcome};
 use super::error::{MAP_IDS, SandboxError};
 use super::life::MARK;
 use super::message::{Plan, Report, receive, send};
+use super::op::SetupOp;
 use super::plan::plan;
 use super::step::Step;
 use super::stub::Rule;
@@ -28,10 +32,12 @@ const GRACE: Duration = Duration::from_secs(20);
 const CHUNK: usize = 64 << 10;
 
 /// Starts steps by executing a program whose `main` begins with [`super::life`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Launcher {
     program: PathBuf,
     overlay: bool,
+    /// Where steps without namespaces live.
+    ground: Option<Arc<Ground>>,
 }
 
 impl Default for Launcher {
@@ -52,7 +58,7 @@ pub fn run(step: &Step, cancel: &Cancel, log: &mut dyn FnMut(&[u8])) -> Result<E
 impl Launcher {
     /// Starts steps with `program`: for programs whose own `main` is not ours, such as tests.
     pub fn at(program: &Path) -> Self {
-        Self { program: program.to_owned(), overlay: true }
+        Self { program: program.to_owned(), overlay: true, ground: None }
     }
 
     /// Never lays an overlay over a step's root, as on machines that have none.
@@ -60,6 +66,19 @@ impl Launcher {
     pub fn without_overlay(mut self) -> Self {
         self.overlay = false;
         self
+    }
+
+    /// Runs steps without namespaces and mounts, in roots below the existing directory `place`, which must be on the
+    /// file system of everything that steps write to, and is removed in the end. `copy` makes copies of trees.
+    #[must_use]
+    pub fn in_chroot(mut self, place: &Path, copy: CopyTree) -> Self {
+        self.ground = Some(Arc::new(Ground::new(place, copy)));
+        self
+    }
+
+    /// Tells whether steps run without namespaces and mounts.
+    pub fn is_chroot(&self) -> bool {
+        self.ground.is_some()
     }
 
     pub(super) fn program(&self) -> &Path {
@@ -75,9 +94,38 @@ impl Launcher {
         if cancel.is_cancelled() {
             return Ok(Exit { outcome: Outcome::Cancelled, max_rss: 0 });
         }
+        let rule = Rule { all: step.bare, parents: step.bare || step.remove_stubs };
+        let Some(ground) = &self.ground else {
+            let plan = self.plan(step, plan(step), rule, None);
+            return self.follow(step, &plan, None, cancel, log);
+        };
+        let assembly = Assembly::make(ground, &assembled(step), rule)?;
+        let base = assembly.base();
+        let plan = self.plan(step, programs(step, base.root()), rule, Some(base));
+        let exit = self.follow(step, &plan, assembly.log(), cancel, log);
+        // What failed first is what to tell.
+        let apart = assembly.take_apart();
+        let exit = exit?;
+        apart.map(|()| exit)
+    }
+
+    fn plan(&self, step: &Step, ops: Vec<SetupOp>, rule: Rule, base: Option<Base>) -> Plan {
+        let inherit = step.inherit.iter().map(|(number, _)| *number).collect();
+        Plan { ops, inherit, rule, base, overlay: self.overlay }
+    }
+
+    /// Has an init carry out `plan`; the program prints to the pipe `named`, where the step has one.
+    fn follow(
+        &self,
+        step: &Step,
+        plan: &Plan,
+        named: Option<&Path>,
+        cancel: &Cancel,
+        log: &mut dyn FnMut(&[u8]),
+    ) -> Result<Exit, SandboxError> {
         let io = |action: &'static str| move |error| SandboxError::io(action, Path::new("init of the step"), error);
         let (socket, theirs) = UnixStream::pair().map_err(io("make a socket for"))?;
-        let (output, writer) = io::pipe().map_err(io("make a log for"))?;
+        let (output, writer) = named.map_or_else(io::pipe, open_pipe).map_err(io("make a log for"))?;
         let errors = writer.try_clone().map_err(io("make a log for"))?;
         let mut command = Command::new(&self.program);
         command.args([MARK, "init"]).env_clear().current_dir("/").process_group(0);
@@ -86,14 +134,8 @@ impl Launcher {
         // The command holds our copies of init's ends; while they are open, no end of init could be seen.
         drop(command);
         let mut running = Running { child, socket, output, failure: None, exited: None, verdict: None };
-        let plan = Plan {
-            ops: plan(step),
-            inherit: step.inherit.iter().map(|(number, _)| *number).collect(),
-            rule: Rule { all: step.bare, parents: step.bare || step.remove_stubs },
-            overlay: self.overlay,
-        };
         let descriptors: Vec<_> = step.inherit.iter().map(|(_, descriptor)| descriptor.as_fd()).collect();
-        let sent = send(&running.socket, &plan, &descriptors);
+        let sent = send(&running.socket, plan, &descriptors);
         let followed = match sent {
             Ok(()) => running.follow(step.timeout.map(|timeout| Instant::now() + timeout), cancel, log),
             // Init did not live to read it; how it ended says more.
@@ -102,6 +144,15 @@ impl Launcher {
         };
         running.finish(followed, log)
     }
+}
+
+/// Opens both ends of a pipe with a name.
+fn open_pipe(path: &Path) -> io::Result<(PipeReader, PipeWriter)> {
+    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    // Not waiting for the other end, which only opens then.
+    let reader = rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | flags, Mode::empty())?;
+    let writer = rustix::fs::open(path, OFlags::WRONLY | flags, Mode::empty())?;
+    Ok((reader.into(), writer.into()))
 }
 
 #[derive(Debug)]

@@ -20,6 +20,7 @@ use std::os::unix::net::UnixStream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::chroot::Base;
 use super::op::SetupOp;
 use super::stub::Rule;
 use crate::sys;
@@ -32,6 +33,8 @@ pub(super) struct Plan {
     pub(super) inherit: Vec<i32>,
     /// What becomes of the mount points.
     pub(super) rule: Rule,
+    /// Where a step without namespaces lives.
+    pub(super) base: Option<Base>,
     /// Overlays may be tried.
     pub(super) overlay: bool,
 }

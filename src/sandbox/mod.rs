@@ -42,6 +42,8 @@
 
 mod agent;
 mod calls;
+mod chroot;
+mod confine;
 mod end;
 mod enter;
 mod error;
@@ -57,6 +59,7 @@ mod patchwork;
 mod plan;
 mod probe;
 mod program;
+mod rung;
 mod setup;
 mod stage;
 mod step;
@@ -64,6 +67,7 @@ mod stub;
 mod user;
 
 pub use agent::AgentSocket;
+pub use chroot::CopyTree;
 pub use end::{Cancel, Exit, Outcome};
 pub use enter::{Entered, Ids, enter};
 pub use error::{Fault, SandboxError};
@@ -73,6 +77,7 @@ pub use life::{Life, life};
 pub use mount::{Mount, Secret, StepMount};
 pub use op::{Content, SetupOp};
 pub use plan::plan;
-pub use probe::{Probe, Trials, probe};
+pub use probe::{Chroot, Probe, Trials, probe};
+pub use rung::{Isolation, Rung, Settled, settle};
 pub use step::{Network, Security, Step, Ulimit};
 pub use user::{Identity, find as find_user};

@@ -144,6 +144,11 @@ pub enum SetupOp {
     SealRoot,
     /// Make the root the root, and let go of the machine's.
     Pivot,
+    /// Make a directory of the machine the root, without a mount namespace.
+    ChangeRoot {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Leave the session and terminal of the builder.
     NewSession,
     /// Umask 022, default signals, standard input from `/dev/null`.
@@ -164,6 +169,16 @@ pub enum SetupOp {
         /// Set-uid programs give nothing.
         no_new_privileges: bool,
     },
+    /// Open nothing outside the root any more, and write only at some places, where the kernel can forbid it; signals
+    /// and abstract sockets reach only what the program starts itself (`landlock(7)`).
+    Confine {
+        /// The places.
+        writable: Vec<PathBuf>,
+    },
+    /// Have the kernel kill the program when its guard ends.
+    EndWithGuard,
+    /// Make no sockets but those of files.
+    ForbidSockets,
     /// Set a resource limit.
     Limit {
         /// The limit.
@@ -194,12 +209,16 @@ impl SetupOp {
     pub(super) fn is_programs(&self) -> bool {
         matches!(
             self,
-            Self::NewSession
+            Self::ChangeRoot { .. }
+                | Self::NewSession
                 | Self::Settle
                 | Self::Personality32
                 | Self::Directory { .. }
                 | Self::Filter
                 | Self::DropPrivileges { .. }
+                | Self::Confine { .. }
+                | Self::EndWithGuard
+                | Self::ForbidSockets
                 | Self::Limit { .. }
                 | Self::Execute { .. }
         )
@@ -252,12 +271,16 @@ impl SetupOp {
             Self::MakeDirectory { path } => (MAKE_DIRECTORY, show(path)),
             Self::SealRoot => ("make read-only", "/".to_owned()),
             Self::Pivot => ("change the root to", "/".to_owned()),
+            Self::ChangeRoot { path } => ("change the root to", show(path)),
             Self::NewSession => ("start a session", "setsid".to_owned()),
             Self::Settle => ("set signals and standard input", "/dev/null".to_owned()),
             Self::Personality32 => ("set the personality", "PER_LINUX32".to_owned()),
             Self::Directory { path } => (ENTER_DIRECTORY, show(path)),
             Self::Filter => ("install the filter of", "system calls".to_owned()),
             Self::DropPrivileges { .. } => ("become the user and drop", "capabilities".to_owned()),
+            Self::Confine { .. } => ("confine to", "/".to_owned()),
+            Self::EndWithGuard => ("bind to", "the guard".to_owned()),
+            Self::ForbidSockets => ("forbid", "sockets".to_owned()),
             Self::Limit { limit } => (SET_LIMIT, limit.name.clone()),
             Self::Execute { args, .. } => (EXECUTE, args.first().cloned().unwrap_or_default()),
         }

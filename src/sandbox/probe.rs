@@ -6,6 +6,7 @@ use std::process::{self, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use super::chroot::attempt;
 use super::enter::is_nested;
 use super::error::{MAP_IDS, MOUNT_PROC, SandboxError, UNSHARE};
 use super::launch::Launcher;
@@ -33,8 +34,23 @@ pub struct Trials {
     pub tmpfs: Option<String>,
     /// A `/proc` of their own. Without this no step can run.
     pub proc: Option<String>,
+    /// A changed root with devices in it. Without this no step can run where it cannot have namespaces.
+    #[serde(default)]
+    pub chroot: Chroot,
     /// An overlay on the store's file system. Without this trees are copied.
     pub overlay: Option<String>,
+}
+
+/// Whether steps can run in a changed root.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Chroot {
+    /// Nobody has tried.
+    #[default]
+    Untried,
+    /// They can.
+    Works,
+    /// They cannot, for this reason.
+    Refused(String),
 }
 
 impl Trials {
@@ -77,7 +93,9 @@ pub(super) fn answer(place: &Path) -> ! {
         let text = error.to_string();
         format!("{}: {text}", SandboxError::setup(operation, operand, error, &facts))
     };
-    let mut trials = Trials::default();
+    // Before anything is left, as a step without namespaces would find it.
+    let chroot = attempt(place).map_or_else(|error| Chroot::Refused(error.to_string()), |()| Chroot::Works);
+    let mut trials = Trials { chroot, ..Trials::default() };
     let all = Namespaces { user: true, pid: true, mount: true, network: true, ipc: true, uts: true, cgroup: true };
     let entered = sys::unshare(all).map_err(|error| words(UNSHARE, "all", error)).and_then(|()| {
         sys::write_single_map(facts.uid, facts.gid)

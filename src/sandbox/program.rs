@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::thread::CapabilitySet;
 
+use super::confine;
 use super::error::EXECUTE;
 use super::filter;
 use super::init::REPORTED;
@@ -20,7 +21,7 @@ use super::user::Identity;
 use crate::sys;
 
 /// What Docker gives by default; a package's `make install` wants to change owners and modes, and nothing more.
-const CAPABILITIES: CapabilitySet = CapabilitySet::AUDIT_WRITE
+pub(super) const CAPABILITIES: CapabilitySet = CapabilitySet::AUDIT_WRITE
     .union(CapabilitySet::CHOWN)
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -43,6 +44,8 @@ pub(super) struct Program<'a> {
     /// What is left to do.
     pub(super) ops: &'a [SetupOp],
     pub(super) identity: &'a Identity,
+    /// What a sandboxed program may hold.
+    pub(super) keep: CapabilitySet,
     /// Numbers of the descriptors, in their order.
     pub(super) numbers: &'a [i32],
     pub(super) descriptors: &'a [OwnedFd],
@@ -50,7 +53,7 @@ pub(super) struct Program<'a> {
 
 /// Becomes the program, or says on `socket` why not.
 pub(super) fn become_program(program: &Program<'_>, socket: &UnixStream) -> ! {
-    let Program { ops, identity, numbers, descriptors } = program;
+    let Program { ops, identity, keep, numbers, descriptors } = program;
     // Above every number that the program wants, so that none of them is replaced while it is needed.
     let above = numbers.iter().max().map_or(3, |number| number + 1);
     let Ok(socket) = lift(socket, above).map(UnixStream::from) else { sys::exit_now(REPORTED) };
@@ -59,7 +62,8 @@ pub(super) fn become_program(program: &Program<'_>, socket: &UnixStream) -> ! {
     let failure = match kept {
         Err(error) => Report::failed("keep the descriptors", &format!("{numbers:?}"), &error),
         Ok(kept) => {
-            let failed = ops.iter().find_map(|op| act(op, identity, &kept).err().map(|error| (op.describe(), error)));
+            let failed =
+                ops.iter().find_map(|op| act(op, identity, *keep, &kept).err().map(|error| (op.describe(), error)));
             let ((operation, operand), error) =
                 failed.unwrap_or_else(|| ((EXECUTE, String::new()), io::ErrorKind::NotFound.into()));
             Report::failed(operation, &operand, &error)
@@ -73,8 +77,12 @@ fn lift(descriptor: impl AsFd, above: i32) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, above)?)
 }
 
-fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result<()> {
+fn act(op: &SetupOp, identity: &Identity, keep: CapabilitySet, kept: &[(i32, OwnedFd)]) -> io::Result<()> {
     match op {
+        SetupOp::ChangeRoot { path } => {
+            rustix::process::chroot(path)?;
+            Ok(rustix::process::chdir(c"/")?)
+        }
         SetupOp::NewSession => sys::new_session(),
         SetupOp::Settle => {
             sys::reset_signals()?;
@@ -90,8 +98,11 @@ fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result
             if *no_new_privileges {
                 sys::no_new_privileges()?;
             }
-            become_user(identity, *security)
+            become_user(identity, *security, keep)
         }
+        SetupOp::Confine { writable } => confine::files(writable),
+        SetupOp::EndWithGuard => sys::die_with_parent(),
+        SetupOp::ForbidSockets => confine::sockets(),
         SetupOp::Limit { limit } => sys::set_limit(&limit.name, limit.soft, limit.hard),
         SetupOp::Execute { args, env, home } => {
             debug_assert!(kept.iter().all(|(number, fd)| fd.as_raw_fd() > *number));
@@ -108,9 +119,11 @@ fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result
 }
 
 /// Takes the ids of the user and, where it is not root, leaves the capabilities behind, unless nothing is forbidden.
-fn become_user(identity: &Identity, security: Security) -> io::Result<()> {
+fn become_user(identity: &Identity, security: Security, keep: CapabilitySet) -> io::Result<()> {
     let all = security == Security::Insecure;
-    let keep = if all { sys::permitted_capabilities()? } else { CAPABILITIES };
+    // Without namespaces nobody has more than is kept.
+    let most = sys::permitted_capabilities()?;
+    let keep = if all && keep == CAPABILITIES { most } else { keep & most };
     sys::limit_bounding_set(keep)?;
     if identity.uid != 0 {
         // The log would stay the builder's, and `echo > /dev/stderr` would be refused.

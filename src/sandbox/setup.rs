@@ -105,8 +105,11 @@ impl Setup {
             SetupOp::Sys { destination, fresh, writable } => self.sys(destination, *fresh, *writable),
             SetupOp::Mask { path } => self.mask(path),
             SetupOp::Protect { path } => self.protect(path),
-            SetupOp::User { user } => self.find_user(user),
-            SetupOp::MakeDirectory { path } => self.make_directory(path),
+            SetupOp::User { user } => {
+                self.identity = identify(self.root()?, user)?;
+                Ok(())
+            }
+            SetupOp::MakeDirectory { path } => make_directory(self.root()?, path, &self.identity),
             SetupOp::SealRoot => {
                 sys::set_attributes(self.root.as_ref().ok_or(io::ErrorKind::NotFound)?, READ_ONLY, false)
             }
@@ -271,7 +274,7 @@ impl Setup {
         // either. The directory is made all the same, so that a result does not tell where it was made.
         let Ok(mount) = made else {
             let place = inside::ensure(self.root()?, destination, Kind::Directory)?;
-            self.stubs.note(place.made, Owner::System, self.rule);
+            self.stubs.note(&place.made, Owner::System, self.rule);
             return Ok(());
         };
         let attributes = Attributes { read_only: !writable, no_exec: true, ..NO_PRIVILEGE };
@@ -298,7 +301,7 @@ impl Setup {
         owner: Owner,
     ) -> io::Result<()> {
         let place = inside::ensure(self.root()?, destination, inside::kind(mount)?)?;
-        self.stubs.note(place.made, owner, self.rule);
+        self.stubs.note(&place.made, owner, self.rule);
         sys::attach(mount, &place.fd)?;
         self.stubs.mount(place.path, kept);
         if attributes == Attributes::default() {
@@ -330,28 +333,29 @@ impl Setup {
             other => other.map(Some),
         }
     }
+}
 
-    fn find_user(&mut self, user: &str) -> io::Result<()> {
-        let mut found = user::find(self.root()?, user)?;
-        has_ids(found.uid, found.gid)?;
-        let (_, gids) = sys::current_map()?;
-        if let Some(groups) = &mut found.groups {
-            // Those that do not exist here could give no right either.
-            groups.retain(|gid| gids.contains(*gid));
-        }
-        self.identity = found;
-        Ok(())
+/// Looks up the user in the root; an id that does not exist here is an error.
+pub(super) fn identify(root: BorrowedFd<'_>, user: &str) -> io::Result<Identity> {
+    let mut found = user::find(root, user)?;
+    has_ids(found.uid, found.gid)?;
+    let (_, gids) = sys::current_map()?;
+    if let Some(groups) = &mut found.groups {
+        // Those that do not exist here could give no right either.
+        groups.retain(|gid| gids.contains(*gid));
     }
+    Ok(found)
+}
 
-    fn make_directory(&mut self, path: &Path) -> io::Result<()> {
-        let made = inside::ensure(self.root()?, path, Kind::Directory)?.made;
-        for path in made.iter().filter(|_| (self.identity.uid, self.identity.gid) != (0, 0)) {
-            let place = inside::open(self.root()?, path)?;
-            let (uid, gid) = (Uid::from_raw(self.identity.uid), Gid::from_raw(self.identity.gid));
-            rustix::fs::chownat(place, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
-        }
-        Ok(())
+/// Makes what is missing of a directory below `root`, owned by the user.
+pub(super) fn make_directory(root: BorrowedFd<'_>, path: &Path, identity: &Identity) -> io::Result<()> {
+    let made = inside::ensure(root, path, Kind::Directory)?.made;
+    for path in made.iter().filter(|_| (identity.uid, identity.gid) != (0, 0)) {
+        let place = inside::open(root, path)?;
+        let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+        rustix::fs::chownat(place, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
     }
+    Ok(())
 }
 
 fn secret_attributes(secret: &Secret) -> Attributes {

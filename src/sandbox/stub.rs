@@ -42,19 +42,24 @@ impl Stubs {
     }
 
     /// Takes note of what was made for a mount point, outer first.
-    pub(super) fn note(&mut self, made: Vec<PathBuf>, owner: Owner, rule: Rule) {
+    pub(super) fn note(&mut self, made: &[PathBuf], owner: Owner, rule: Rule) {
+        let ours = self.ours(made, owner, rule);
+        self.made.extend(ours);
+    }
+
+    /// Returns what is to be taken back of what was made for a mount point, outer first.
+    pub(super) fn ours(&self, made: &[PathBuf], owner: Owner, rule: Rule) -> Vec<PathBuf> {
         if owner == Owner::System && !rule.all {
-            return;
+            return Vec::new();
         }
         let last = made.len().saturating_sub(1);
-        for (at, path) in made.into_iter().enumerate() {
+        let is_ours = |(at, path): &(usize, &PathBuf)| {
             let below = path.ancestors().skip(1).find_map(|place| Some((place, *self.mounted.get(place)?)));
             // Another step may use the same cache and the same mount point in it right now.
             let ours = below.is_some_and(|(place, kept)| kept && (rule.all || place == Path::new("/")));
-            if ours && (at == last || rule.parents) {
-                self.made.push(path);
-            }
-        }
+            ours && (*at == last || rule.parents)
+        };
+        made.iter().enumerate().filter(is_ours).map(|(_, path)| path.clone()).collect()
     }
 
     /// Takes back, after the program has ended, the mount points that would outlive the step.

@@ -13,7 +13,7 @@ use super::meta::META;
 use super::snapshots::Snapshots;
 use super::tree::{Files, lay};
 use crate::oci::Digest;
-use crate::store::Lock;
+use crate::store::{Lock, remove_tree};
 
 /// Room of the store that holds them.
 pub const CACHE_MOUNTS: &str = "mounts";
@@ -68,6 +68,13 @@ impl Snapshots {
                 _ => {}
             }
             let place = room.join(&id);
+            if place.is_dir() && !place.join("fs").is_dir() {
+                // A step without mounts took it into its root and died, or has it there now.
+                if lock.is_none() {
+                    continue;
+                }
+                remove_tree(&place).map_err(SnapshotError::io("remove", &place))?;
+            }
             if !place.is_dir() {
                 self.publish_mount(&place, name, |tree| self.seed(tree, seed))?;
             }

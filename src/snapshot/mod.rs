@@ -54,3 +54,4 @@ pub use describe::Described;
 pub use error::SnapshotError;
 pub use meta::{LayerPlace, PackedLayer};
 pub use snapshots::Snapshots;
+pub use tree::copy_tree;

@@ -188,6 +188,7 @@ impl Snapshots {
     pub fn read(&self, snapshot: &Snapshot) -> Result<Tree, SnapshotError> {
         match snapshot.directory() {
             Some(path) => Ok(Tree::directory(path)),
+            None if !self.has_overlay() => Ok(Tree::directory(self.flat(snapshot)?.path())),
             None => Tree::mount(self.scratch()?, &self.lower(snapshot)?, None),
         }
     }

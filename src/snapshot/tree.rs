@@ -56,6 +56,27 @@ pub(super) fn lay(from: &Path, to: &Path, files: Files) -> Result<(), SnapshotEr
     dress(&directories)
 }
 
+/// Makes `to` an exact copy of `from`, a file or a directory; a directory that is there already is laid over.
+///
+/// # Errors
+/// What the kernel says, with the path.
+pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    let copy = || {
+        let metadata = fs::symlink_metadata(from).map_err(SnapshotError::io("examine", from))?;
+        if metadata.is_dir() {
+            return lay(from, to, Files::Copied);
+        }
+        put(from, to, &metadata, Files::Copied, &mut Copied::new())
+    };
+    copy().map_err(|error| {
+        let kind = match &error {
+            SnapshotError::Io { source, .. } => source.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    })
+}
+
 fn is_opaque(directory: &Path) -> bool {
     let mut value = [0; 4];
     rustix::fs::lgetxattr(directory, OPAQUE, &mut value[..]).is_ok_and(|length| value[..length] == *b"y")

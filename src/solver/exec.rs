@@ -17,7 +17,7 @@ use super::value::Value;
 use crate::llb::{Vertex, pb};
 use crate::oci::Digest;
 use crate::progress::Event;
-use crate::sandbox::{self, Exit, Outcome};
+use crate::sandbox::{Exit, Outcome};
 use crate::snapshot::Times;
 use crate::store::Lock;
 
@@ -135,8 +135,8 @@ impl Work<'_> {
             log.take(data);
             self.progress.event(&Event::Log { vertex: vertex.digest, name, data });
         };
-        let exit = sandbox::run(&step, self.solver.cancel, &mut forward)
-            .map_err(|source| SolveError::Sandbox { name: name.to_owned(), source: Box::new(source) })?;
+        let run = self.solver.launcher.run(&step, self.solver.cancel, &mut forward);
+        let exit = run.map_err(|source| SolveError::Sandbox { name: name.to_owned(), source: Box::new(source) })?;
         if exit.outcome == Outcome::Cancelled {
             return Err(SolveError::Cancelled);
         }

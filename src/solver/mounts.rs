@@ -140,6 +140,8 @@ impl Work<'_> {
         let options = mount.cache_opt.clone().unwrap_or_default();
         let id = if options.id.is_empty() { &mount.dest } else { &options.id };
         let sharing = match options.sharing() {
+            // Without mounts a directory can be in one place only.
+            pb::CacheSharingOpt::Shared if self.solver.launcher.is_chroot() => Sharing::Private,
             pb::CacheSharingOpt::Shared => Sharing::Shared,
             pb::CacheSharingOpt::Private => Sharing::Private,
             pb::CacheSharingOpt::Locked => Sharing::Locked,

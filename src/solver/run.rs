@@ -19,7 +19,7 @@ use crate::oci::Digest;
 use crate::progress::{Event, Progress};
 use crate::recipe;
 use crate::registry::Registry;
-use crate::sandbox::Cancel;
+use crate::sandbox::{Cancel, Launcher};
 use crate::snapshot::{Snapshot, SnapshotError, Snapshots};
 use crate::source::Origins;
 use crate::store::Store;
@@ -43,6 +43,8 @@ pub struct Solver<'a> {
     pub jobs: &'a Jobs,
     /// What graphs may ask for.
     pub executor: &'a Executor,
+    /// Runs steps.
+    pub launcher: &'a Launcher,
     /// Stops everything.
     pub cancel: &'a Cancel,
     /// Do not look results up (they are still kept).

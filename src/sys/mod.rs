@@ -14,9 +14,11 @@
 
 mod bpf;
 mod channel;
+mod descendants;
 mod fact;
 mod filter;
 mod idmap;
+mod landlock;
 mod limit;
 mod mount;
 mod namespace;
@@ -26,10 +28,12 @@ mod seccomp;
 
 pub use bpf::{Instruction, Program};
 pub use channel::{recv_frame, send_frame};
+pub use descendants::{adopt_orphans, end_descendants, reap_ended};
 pub use fact::{CgroupVersion, Facts, facts};
 pub use filter::{Action, Condition, Filter, Rule, Table, Test};
 pub use idmap::{IdMap, IdRange, MapTool, current_map, find_tool, map_with_tool, subordinate_range, write_single_map};
 pub use idmap::{allow_setgroups, deny_setgroups, write_gid_map, write_map, write_uid_map};
+pub use landlock::{Landlock, Reach, landlock_version};
 pub use limit::{is_limit, set_limit};
 pub use mount::{
     Attributes, Detached, attach, bind, cgroups, deepest_overlay, devpts, make_private, open_path, overlay, pivot,

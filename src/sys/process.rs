@@ -54,7 +54,7 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn ended(status: WaitStatus) -> Option<(Child, Waited)> {
+pub(super) fn ended(status: WaitStatus) -> Option<(Child, Waited)> {
     match status {
         WaitStatus::Exited(pid, code) => Some((Child(pid), Waited::Code(code))),
         WaitStatus::Signaled(pid, signal, _) => Some((Child(pid), Waited::Signal(signal as i32))),

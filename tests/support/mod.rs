@@ -1,6 +1,7 @@
 //! What tests share: temporary places, a registry, and skipping aloud.
 
 pub(crate) mod cell;
+pub(crate) mod container;
 pub(crate) mod images;
 pub(crate) mod probe;
 pub(crate) mod registry;

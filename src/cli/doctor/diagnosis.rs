@@ -9,6 +9,7 @@ use crate::sandbox::Trials;
 use crate::sys::{CgroupVersion, Facts as Machine};
 
 use super::facts::{Disk, Facts, Memory, MirrorAnswer};
+use super::rung;
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,6 +54,7 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     let works = facts.trials.as_ref().is_ok_and(Trials::can_run);
     let mut findings = vec![kernel(&facts.machine.kernel), namespaces(facts)];
     findings.extend(switches(&facts.machine, works));
+    rung::judge(facts, &mut findings);
     findings.extend([
         overlay(facts.trials.as_ref().ok()),
         id_range(&facts.machine),
@@ -329,13 +331,16 @@ fn terminal(columns: Option<u16>) -> Finding {
 }
 
 #[cfg(test)]
+pub(super) use tests::good;
+
+#[cfg(test)]
 mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
     use super::*;
 
-    fn good() -> Facts {
+    pub(in super::super) fn good() -> Facts {
         Facts {
             machine: Machine {
                 kernel: "6.1.0-18-amd64".to_owned(),

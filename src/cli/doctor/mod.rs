@@ -6,6 +6,7 @@
 //! i386 ........ executes a program of 32-bit x86
 //! mirror ...... asks a Debian mirror whether it is there
 //! diagnosis ... judges facts; pure
+//! rung ........ which way of running steps would be taken
 //! render ...... the table for people, JSON for programs
 //! ```
 //!
@@ -19,6 +20,7 @@ mod gather;
 mod i386;
 mod mirror;
 mod render;
+mod rung;
 
 pub use diagnosis::{Finding, State, can_build, diagnose};
 pub use facts::{Disk, Facts, Memory, MirrorAnswer};
