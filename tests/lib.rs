@@ -30,6 +30,7 @@ mod images_store;
 mod images_tools;
 mod isolation;
 mod isolation_foreign;
+mod isolation_owners;
 mod layers;
 mod layers_hostile;
 mod layers_kept;

@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use super::error::{FileError, shown};
 use super::owner::Owner;
 use super::tree::{Tree, is_directory};
-use crate::layer::{is_content, is_owner_record, is_record};
+use crate::layer::is_content;
+use crate::ownership::{is_owner_record, is_record};
 
 /// What the machine allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -32,6 +32,7 @@ const CHUNK: usize = 64 << 10;
 pub struct Launcher {
     program: PathBuf,
     overlay: bool,
+    owners: bool,
 }
 
 impl Default for Launcher {
@@ -52,13 +53,20 @@ pub fn run(step: &Step, cancel: &Cancel, log: &mut dyn FnMut(&[u8])) -> Result<E
 impl Launcher {
     /// Starts steps with `program`: for programs whose own `main` is not ours, such as tests.
     pub fn at(program: &Path) -> Self {
-        Self { program: program.to_owned(), overlay: true }
+        Self { program: program.to_owned(), overlay: true, owners: true }
     }
 
     /// Never lays an overlay over a step's root, as on machines that have none.
     #[must_use]
     pub fn without_overlay(mut self) -> Self {
         self.overlay = false;
+        self
+    }
+
+    /// Never emulates owners, as on kernels that cannot.
+    #[must_use]
+    pub fn without_owners(mut self) -> Self {
+        self.owners = false;
         self
     }
 
@@ -90,6 +98,7 @@ impl Launcher {
             ops: plan(step),
             inherit: step.inherit.iter().map(|(number, _)| *number).collect(),
             rule: Rule { all: step.bare, parents: step.bare || step.remove_stubs },
+            owners: self.owners && !step.bare,
             overlay: self.overlay,
         };
         let descriptors: Vec<_> = step.inherit.iter().map(|(_, descriptor)| descriptor.as_fd()).collect();

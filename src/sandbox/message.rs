@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) inherit: Vec<i32>,
     /// What becomes of the mount points.
     pub(super) rule: Rule,
+    /// Where one id only exists, owners are emulated.
+    pub(super) owners: bool,
     /// Overlays may be tried.
     pub(super) overlay: bool,
 }

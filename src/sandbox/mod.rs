@@ -53,6 +53,7 @@ mod life;
 mod message;
 mod mount;
 mod op;
+mod owners;
 mod patchwork;
 mod plan;
 mod probe;

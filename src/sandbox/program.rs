@@ -14,6 +14,7 @@ use super::filter;
 use super::init::REPORTED;
 use super::message::{Report, send};
 use super::op::SetupOp;
+use super::owners::Oversight;
 use super::plan::SEARCH;
 use super::step::Security;
 use super::user::Identity;
@@ -46,11 +47,13 @@ pub(super) struct Program<'a> {
     /// Numbers of the descriptors, in their order.
     pub(super) numbers: &'a [i32],
     pub(super) descriptors: &'a [OwnedFd],
+    /// Who emulates owners, where they are.
+    pub(super) oversight: Option<&'a Oversight>,
 }
 
 /// Becomes the program, or says on `socket` why not.
 pub(super) fn become_program(program: &Program<'_>, socket: &UnixStream) -> ! {
-    let Program { ops, identity, numbers, descriptors } = program;
+    let Program { ops, identity, numbers, descriptors, oversight } = program;
     // Above every number that the program wants, so that none of them is replaced while it is needed.
     let above = numbers.iter().max().map_or(3, |number| number + 1);
     let Ok(socket) = lift(socket, above).map(UnixStream::from) else { sys::exit_now(REPORTED) };
@@ -59,7 +62,9 @@ pub(super) fn become_program(program: &Program<'_>, socket: &UnixStream) -> ! {
     let failure = match kept {
         Err(error) => Report::failed("keep the descriptors", &format!("{numbers:?}"), &error),
         Ok(kept) => {
-            let failed = ops.iter().find_map(|op| act(op, identity, &kept).err().map(|error| (op.describe(), error)));
+            let failed = ops
+                .iter()
+                .find_map(|op| act(op, identity, &kept, *oversight).err().map(|error| (op.describe(), error)));
             let ((operation, operand), error) =
                 failed.unwrap_or_else(|| ((EXECUTE, String::new()), io::ErrorKind::NotFound.into()));
             Report::failed(operation, &operand, &error)
@@ -73,7 +78,7 @@ fn lift(descriptor: impl AsFd, above: i32) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, above)?)
 }
 
-fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result<()> {
+fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)], oversight: Option<&Oversight>) -> io::Result<()> {
     match op {
         SetupOp::NewSession => sys::new_session(),
         SetupOp::Settle => {
@@ -90,7 +95,9 @@ fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result
             if *no_new_privileges {
                 sys::no_new_privileges()?;
             }
-            become_user(identity, *security)
+            // Before the right to ask for it is given up.
+            let emulated = oversight.map(Oversight::offer).transpose()?.unwrap_or_default();
+            become_user(identity, *security, emulated)
         }
         SetupOp::Limit { limit } => sys::set_limit(&limit.name, limit.soft, limit.hard),
         SetupOp::Execute { args, env, home } => {
@@ -107,11 +114,20 @@ fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result
     }
 }
 
-/// Takes the ids of the user and, where it is not root, leaves the capabilities behind, unless nothing is forbidden.
-fn become_user(identity: &Identity, security: Security) -> io::Result<()> {
+/// The capabilities of a program of root.
+pub(super) fn capabilities(security: Security) -> io::Result<CapabilitySet> {
+    if security == Security::Insecure { sys::permitted_capabilities() } else { Ok(CAPABILITIES) }
+}
+
+/// Takes the ids of the user and, where it is not root, leaves the capabilities behind, unless nothing is forbidden. Where
+/// ids are emulated it has them already, and the kernel's ids and capabilities stay root's.
+fn become_user(identity: &Identity, security: Security, emulated: bool) -> io::Result<()> {
     let all = security == Security::Insecure;
-    let keep = if all { sys::permitted_capabilities()? } else { CAPABILITIES };
+    let keep = capabilities(security)?;
     sys::limit_bounding_set(keep)?;
+    if emulated {
+        return sys::set_capabilities(keep, all);
+    }
     if identity.uid != 0 {
         // The log would stay the builder's, and `echo > /dev/stderr` would be refused.
         sys::give_output(identity.uid, identity.gid);

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Uid};
 
 use super::error::UNMAPPED;
 use super::inside::{self, Kind};
@@ -16,6 +16,7 @@ use super::patchwork;
 use super::stage::Stage;
 use super::stub::{Owner, Rule, Stubs};
 use super::user::{self, Identity};
+use crate::ownership;
 use crate::sys::{self, Attributes, Detached, Namespaces};
 
 const NO_DEVICES: Attributes = Attributes { read_only: false, no_suid: false, no_dev: true, no_exec: false };
@@ -38,11 +39,13 @@ pub(super) struct Setup {
     stubs: Stubs,
     rule: Rule,
     overlay: bool,
+    /// Ids that do not exist here are emulated.
+    emulates: bool,
     identity: Identity,
 }
 
 impl Setup {
-    pub(super) fn new(overlay: bool, rule: Rule) -> Self {
+    pub(super) fn new(overlay: bool, rule: Rule, emulates: bool) -> Self {
         Self {
             sources: BTreeMap::new(),
             texts: BTreeMap::new(),
@@ -51,6 +54,7 @@ impl Setup {
             stubs: Stubs::default(),
             rule,
             overlay,
+            emulates,
             identity: Identity::root(),
         }
     }
@@ -244,8 +248,15 @@ impl Setup {
     }
 
     fn secret(&mut self, secret: &Secret) -> io::Result<Detached> {
-        has_ids(secret.uid, secret.gid)?;
-        sys::bind(self.stage()?.file(&secret.data, (secret.uid, secret.gid), secret.mode)?)
+        let owner = (secret.uid, secret.gid);
+        if self.emulates {
+            let file = self.stage()?.file(&secret.data, (0, 0), secret.mode)?;
+            // Memory may keep no records; then it is shown as root's, and can be read all the same.
+            let _ = ownership::record_owner(ownership::held(file.as_fd()), FileType::RegularFile, Some(owner));
+            return sys::bind(file);
+        }
+        has_ids(owner.0, owner.1)?;
+        sys::bind(self.stage()?.file(&secret.data, owner, secret.mode)?)
     }
 
     fn file(&mut self, destination: &Path, content: &Content) -> io::Result<()> {
@@ -333,6 +344,10 @@ impl Setup {
 
     fn find_user(&mut self, user: &str) -> io::Result<()> {
         let mut found = user::find(self.root()?, user)?;
+        if self.emulates {
+            self.identity = found;
+            return Ok(());
+        }
         has_ids(found.uid, found.gid)?;
         let (_, gids) = sys::current_map()?;
         if let Some(groups) = &mut found.groups {
@@ -347,6 +362,11 @@ impl Setup {
         let made = inside::ensure(self.root()?, path, Kind::Directory)?.made;
         for path in made.iter().filter(|_| (self.identity.uid, self.identity.gid) != (0, 0)) {
             let place = inside::open(self.root()?, path)?;
+            if self.emulates {
+                let owner = (self.identity.uid, self.identity.gid);
+                ownership::record_owner(ownership::held(place.as_fd()), FileType::Directory, Some(owner))?;
+                continue;
+            }
             let (uid, gid) = (Uid::from_raw(self.identity.uid), Gid::from_raw(self.identity.gid));
             rustix::fs::chownat(place, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
         }
