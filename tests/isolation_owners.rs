@@ -46,10 +46,7 @@ fn files_are_given_away_and_shown_as_given() {
                   stat -c '%n %u:%g %a' f d l p; chmod 4755 f; stat -c %a f; chown -h 0:0 f l; stat -c %u:%g f l; \
                   find . -user 5 | sort | tr '\\n' ' '";
     let Some(cell) = foreign("", script) else { return };
-    assert_eq!(
-        cell.output(),
-        "f 5:6 755\nd 5:6 755\nl 5:6 777\np 5:6 644\n4755\n0:0\n0:0\n./d ./p"
-    );
+    assert_eq!(cell.output(), "f 5:6 755\nd 5:6 755\nl 5:6 777\np 5:6 644\n4755\n0:0\n0:0\n./d ./p");
 }
 
 #[test]

@@ -7,8 +7,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
+
 use super::error::LayerError;
-use crate::ownership::{OWNER, Records, SECURITY_CAPABILITY, Special, is_record};
+use crate::ownership::{self, Records, SECURITY_CAPABILITY, Special, is_record};
 
 /// One file of a tree.
 #[derive(Debug)]
@@ -183,17 +185,7 @@ fn xattrs(path: &Path) -> Result<(Attributes, Records), LayerError> {
 
 /// Returns the recorded owner of a file without following it.
 pub(super) fn recorded_owner(path: &Path, metadata: &Metadata) -> Option<(u32, u32)> {
-    let is_plain = metadata.is_file() || metadata.is_dir();
-    let name = if is_plain { OWNER } else { SECURITY_CAPABILITY };
-    let mut value = [0; 64];
-    let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..]).ok()?;
-    let mut records = Records::default();
-    if is_plain {
-        records.read(name, &value[..length])
-    } else {
-        records.read_special(&value[..length])
-    }
-    records.owner
+    ownership::owner_of(path, FileType::from_raw_mode(metadata.mode()))
 }
 
 /// Tells whether overlayfs hides what lower layers have in a directory (`overlayfs.rst`).

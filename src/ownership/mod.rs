@@ -22,6 +22,7 @@ mod record;
 mod special;
 
 pub use record::{
-    OWNER, Records, Special, is_owner_record, is_record, node, owner, record_capability, record_node, record_owner,
+    Records, Special, is_owner_record, is_record, node, owner, owner_of, record_capability, record_node, record_owner,
+    record_owner_of,
 };
 pub use special::{SECURITY_CAPABILITY, held};

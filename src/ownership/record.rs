@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use rustix::fs::{FileType, XattrFlags};
 use rustix::io::{Errno, Result};
@@ -17,8 +18,7 @@ use super::special::{SECURITY_CAPABILITY, decode, encode};
 const PREFIX: &[u8] = b"user.dockless.";
 
 const NODE: &[u8] = b"user.dockless.node";
-/// The owner of a file or directory.
-pub const OWNER: &[u8] = b"user.dockless.owner";
+const OWNER: &[u8] = b"user.dockless.owner";
 const CAPABILITY: &[u8] = b"user.dockless.capability";
 
 /// Tells whether an extended attribute says what the machine did not allow: it goes with a file inside a store, and never
@@ -79,11 +79,6 @@ impl Records {
             _ => {}
         }
     }
-
-    /// Takes over what the capabilities of a link, FIFO, device or socket say.
-    pub fn read_special(&mut self, value: &[u8]) {
-        self.owner = decode(value);
-    }
 }
 
 /// Tells whether records of the file itself are attributes of users.
@@ -107,6 +102,21 @@ pub fn owner(path: impl Arg, kind: FileType) -> Option<(u32, u32)> {
     }
     let mut records = Records::default();
     records.read(OWNER, &get(path, OWNER)?);
+    records.owner
+}
+
+/// As [`owner`], of the file `path` itself where that is a link.
+pub fn owner_of(path: &Path, kind: FileType) -> Option<(u32, u32)> {
+    let is_plain = is_plain(kind);
+    let name = if is_plain { OWNER } else { SECURITY_CAPABILITY };
+    let mut value = [0; ROOM];
+    let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..]).ok()?;
+    let mut records = Records::default();
+    if is_plain {
+        records.read(name, &value[..length])
+    } else {
+        records.owner = decode(&value[..length])
+    }
     records.owner
 }
 
@@ -145,6 +155,14 @@ pub fn record_owner(path: impl Arg, kind: FileType, owner: Option<(u32, u32)>) -
             other => other,
         },
     }
+}
+
+/// Notes whose the link, FIFO, device or socket `path` itself should be.
+///
+/// # Errors
+/// As [`record_owner`].
+pub fn record_owner_of(path: &Path, owner: (u32, u32)) -> Result<()> {
+    rustix::fs::lsetxattr(path, OsStr::from_bytes(SECURITY_CAPABILITY), &encode(owner), XattrFlags::empty())
 }
 
 /// Notes the capabilities that a file should have.

@@ -227,8 +227,9 @@ impl Overseer {
             && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
             && !rustix::fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::NOSUID)
             && self.view.status(call.thread, "NoNewPrivs:").is_some_and(|flag| flag == "0");
-        if gives {
-            let (uid, gid) = self.look(&file)?.owner();
+        let seen = self.look(&file)?;
+        if gives && seen.is_ours() {
+            let (uid, gid) = seen.owner();
             given.0 = (stat.st_mode & libc::S_ISUID != 0).then_some(uid);
             given.1 =
                 (stat.st_mode & (libc::S_ISGID | GROUP_EXECUTES) == libc::S_ISGID | GROUP_EXECUTES).then_some(gid);

@@ -62,6 +62,11 @@ impl Seen {
     pub(super) fn owner(&self) -> (u32, u32) {
         self.recorded.unwrap_or((self.stat.st_uid, self.stat.st_gid))
     }
+
+    /// Tells whether it belongs to somebody of the step, and not to another user of the machine.
+    pub(super) fn is_ours(&self) -> bool {
+        self.recorded.is_some() || (self.stat.st_uid, self.stat.st_gid) == (0, 0)
+    }
 }
 
 impl Overseer {
