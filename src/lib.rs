@@ -12,7 +12,7 @@
 //!    image .......... images in and out: pull, push, load, save, unpack
 //! 3  source  snapshot  export  file  cache  attest
 //! 2  recipe  dockerfile  rootfs  layer  policy  registry  sandbox
-//! 1  llb  pattern  store  http  progress
+//! 1  llb  pattern  store  http  progress  ownership
 //! 0  oci  sys
 //! ```
 
@@ -30,6 +30,7 @@ pub mod image;
 pub mod layer;
 pub mod llb;
 pub mod oci;
+pub mod ownership;
 pub mod pattern;
 pub mod policy;
 pub mod progress;

@@ -38,6 +38,7 @@ mod images_tools;
 mod isolation;
 mod isolation_chroot;
 mod isolation_foreign;
+mod isolation_owners;
 mod layers;
 mod layers_anywhere;
 mod layers_hostile;

@@ -1,6 +1,7 @@
 //! The small actions: make a directory, a file or a link, and remove.
 
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode};
@@ -60,6 +61,7 @@ pub fn mkfile(
     if there.is_some_and(|stat| kind(&stat) != FileType::RegularFile) {
         return Err(FileError::NotRegular { path: shown(&path) });
     }
+    let before = there.as_ref().map(|stat| Owner::of(&tree, &path, stat));
     let mut kept = None;
     let parent = path.parent().unwrap_or(Path::new(""));
     let above = there.map(|_| tree.expect(parent)).transpose()?.map(|stat| times_of(&stat));
@@ -72,15 +74,14 @@ pub fn mkfile(
     }
     let mut file = create(&tree, &path)?;
     if let Some(old) = &kept {
-        copy_attributes(old, &file, owner.is_none());
+        copy_attributes(old, &file);
     }
     if let Some(times) = &above {
         set_times(&tree, parent, times)?;
     }
     file.write_all(&action.data).map_err(FileError::io("write", &path))?;
-    if let Some(owner) = owner.or(there.as_ref().map(Owner::of)) {
-        let (uid, gid) = owner.ids();
-        options.owned(&path, rustix::fs::fchown(&file, uid, gid))?;
+    if let Some(owner) = owner.or(before) {
+        options.give_file(file.as_fd(), &path, owner)?;
     }
     let mode = there.map_or(action.mode.cast_unsigned() & 0o777, |stat| stat.st_mode & 0o7777);
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(FileError::io("set the mode of", &path))?;

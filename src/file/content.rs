@@ -19,6 +19,7 @@ use rustix::fs::{FileType, Stat};
 
 use super::error::{FileError, shown};
 use super::metadata::attributes;
+use super::owner::Owner;
 use super::select::select;
 use super::tree::{DEPTH, Tree, clean, is_directory, kind};
 use crate::oci::{Digest, Hasher};
@@ -174,7 +175,8 @@ impl Walk<'_> {
         let mode = if kind == FileType::Symlink { 0o777 } else { stat.st_mode & 0o7777 };
         hasher.field(VERSION);
         hasher.update(&kind.as_raw_mode().to_le_bytes());
-        for number in [mode, stat.st_uid, stat.st_gid] {
+        let owner = Owner::of(self.tree, place, stat);
+        for number in [mode, owner.uid, owner.gid] {
             hasher.update(&number.to_le_bytes());
         }
         hasher.update(&if is_device { stat.st_rdev } else { 0 }.to_le_bytes());

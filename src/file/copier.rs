@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, Stat, Timestamps};
@@ -160,17 +161,21 @@ impl<'a> Copier<'a> {
     }
 
     fn dress_directory(&self, entry: &Entry<'_>, stat: &Stat) -> Result<(), FileError> {
-        self.give(entry.to, stat)?;
+        self.give(entry, stat)?;
         set_mode(self.to, entry.to, self.chmod.apply(stat.st_mode, true))?;
         // A directory that may not be read has shown nothing to copy either.
         if let (Ok(from), Ok(to)) = (self.from.open_directory(entry.from), self.to.open_directory(entry.to)) {
-            copy_attributes(&from, &to, self.owner.is_none());
+            copy_attributes(&from, &to);
         }
         self.set_time(entry.to, stat)
     }
 
-    fn give(&self, to: &Path, stat: &Stat) -> Result<(), FileError> {
-        self.options.give(self.to, to, self.owner.unwrap_or(Owner::of(stat)))
+    fn give(&self, entry: &Entry<'_>, stat: &Stat) -> Result<(), FileError> {
+        self.options.give(self.to, entry.to, self.owner(entry, stat))
+    }
+
+    fn owner(&self, entry: &Entry<'_>, stat: &Stat) -> Owner {
+        self.owner.unwrap_or_else(|| Owner::of(self.from, entry.from, stat))
     }
 
     fn set_time(&self, to: &Path, stat: &Stat) -> Result<(), FileError> {
@@ -198,14 +203,14 @@ impl<'a> Copier<'a> {
                     .spot(entry.to)
                     .and_then(|(parent, name)| rustix::fs::symlinkat(&target, parent, name))
                     .map_err(FileError::io("create link", entry.to))?;
-                self.give(entry.to, stat)?;
+                self.give(entry, stat)?;
                 return self.set_time(entry.to, stat);
             }
             // A socket is nothing without who listens: an empty file stands for it.
             FileType::Socket => drop(create(self.to, entry.to)?),
             kind => self.device(entry, stat, kind)?,
         }
-        self.give(entry.to, stat)?;
+        self.give(entry, stat)?;
         set_mode(self.to, entry.to, self.chmod.apply(stat.st_mode, false))?;
         self.set_time(entry.to, stat)
     }
@@ -238,11 +243,10 @@ impl<'a> Copier<'a> {
         let to = create(self.to, entry.to)?;
         clone(from.into(), &to).map_err(FileError::io("copy", entry.to)).and_then(|from| {
             // In this order: a change of owner takes set-user-ID bits and file capabilities away.
-            let (uid, gid) = self.owner.unwrap_or(Owner::of(stat)).ids();
-            self.options.owned(entry.to, rustix::fs::fchown(&to, uid, gid))?;
+            self.options.give_file(to.as_fd(), entry.to, self.owner(entry, stat))?;
             rustix::fs::fchmod(&to, Mode::from_raw_mode(self.chmod.apply(stat.st_mode, false)))
                 .map_err(FileError::io("set the mode of", entry.to))?;
-            copy_attributes(&from, &to, self.owner.is_none());
+            copy_attributes(&from, &to);
             rustix::fs::futimens(&to, &self.times(stat)).map_err(FileError::io("set the time of", entry.to))
         })
     }

@@ -1,7 +1,7 @@
 //! Owners, modes, times and extended attributes of what is made.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,9 @@ use rustix::io::Errno;
 
 use super::error::{FileError, shown};
 use super::owner::Owner;
-use super::tree::{Tree, is_directory};
-use crate::layer::{is_content, is_owner_record, is_record};
+use super::tree::{Tree, is_directory, kind};
+use crate::layer::is_content;
+use crate::ownership::{held, is_owner_record, is_record, owner, record_owner};
 
 /// What the machine allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,22 +22,32 @@ pub struct FileOptions {
 }
 
 impl FileOptions {
-    /// Judges a change of owner.
-    pub(super) fn owned(self, path: &Path, result: Result<(), Errno>) -> Result<(), FileError> {
-        match result {
+    /// Gives an open file, called `path`, to `owner`; where there is no such owner that is noted.
+    pub(super) fn give_file(self, file: BorrowedFd<'_>, path: &Path, owner: Owner) -> Result<(), FileError> {
+        let (uid, gid) = owner.ids();
+        let given = rustix::fs::chownat(file, c"", uid, gid, AtFlags::EMPTY_PATH);
+        let meant = match given {
             // EINVAL: the ID is not mapped in this user namespace (user_namespaces(7)).
-            Err(Errno::PERM | Errno::INVAL) if self.single_id => Ok(()),
-            other => other.map_err(FileError::io("set the owner of", path)),
+            Err(Errno::PERM | Errno::INVAL) if self.single_id => Some((owner.uid, owner.gid)),
+            Ok(()) => None,
+            Err(errno) => return Err(FileError::io("set the owner of", path)(errno)),
+        };
+        if self.single_id {
+            let stat = rustix::fs::fstat(file).map_err(FileError::io("examine", path))?;
+            // Where the file system keeps no records, the file is ours.
+            let _ = record_owner(held(file), kind(&stat), meant);
         }
+        Ok(())
     }
 
     /// Gives a resolved path to `owner`; a link itself, not where it leads.
     pub(super) fn give(self, tree: &Tree, path: &Path, owner: Owner) -> Result<(), FileError> {
-        let result = tree.spot(path).and_then(|(parent, name)| {
-            let (uid, gid) = owner.ids();
-            rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-        });
-        self.owned(path, result)
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = tree
+            .spot(path)
+            .and_then(|(parent, name)| rustix::fs::openat(parent, name, flags, Mode::empty()))
+            .map_err(FileError::io("open", path))?;
+        self.give_file(file.as_fd(), path, owner)
     }
 }
 
@@ -45,8 +56,13 @@ impl Owner {
         (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
     }
 
-    pub(super) fn of(stat: &Stat) -> Self {
-        Self { uid: stat.st_uid, gid: stat.st_gid }
+    /// Whose a resolved path is, which was examined: as it is recorded, or else as it is on disk.
+    pub(super) fn of(tree: &Tree, path: &Path, stat: &Stat) -> Self {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = tree.spot(path).and_then(|(parent, name)| rustix::fs::openat(parent, name, flags, Mode::empty()));
+        let recorded = open.ok().and_then(|file| owner(held(file.as_fd()), kind(stat)));
+        let (uid, gid) = recorded.unwrap_or((stat.st_uid, stat.st_gid));
+        Self { uid, gid }
     }
 }
 
@@ -127,21 +143,22 @@ pub(super) fn make_directory(tree: &Tree, path: &Path) -> Result<(), Errno> {
     rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))
 }
 
-/// Copies the extended attributes that a layer can carry, and what is recorded of the file; of its owner only if it is
-/// to `keep_owner`. What the file system does not take is left out.
-pub(super) fn copy_attributes(from: &impl AsFd, to: &impl AsFd, keep_owner: bool) {
-    for (name, value) in attributes(from).into_iter().filter(|(name, _)| keep_owner || !is_owner_record(name)) {
+/// Copies the extended attributes that a layer can carry, and what is recorded of the file but for its owner. What the
+/// file system does not take is left out.
+pub(super) fn copy_attributes(from: &impl AsFd, to: &impl AsFd) {
+    for (name, value) in attributes(from) {
         let _ = rustix::fs::fsetxattr(to, OsStr::from_bytes(&name), &value, XattrFlags::empty());
     }
 }
 
-/// Extended attributes of an open file that belong to its content, and what is recorded of it, sorted by name; none where there are none.
+/// Extended attributes of an open file that belong to its content, and what is recorded of it but for its owner, sorted by
+/// name; none where there are none.
 pub(super) fn attributes(file: &impl AsFd) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut list = vec![0; 64 << 10];
     let length = rustix::fs::flistxattr(file, &mut list[..]).unwrap_or(0);
     let mut found: Vec<_> = list[..length]
         .split(|byte| *byte == 0)
-        .filter(|name| is_content(name) || is_record(name))
+        .filter(|name| is_content(name) || is_record(name) && !is_owner_record(name))
         .filter_map(|name| {
             let mut value = vec![0; 64 << 10];
             let length = rustix::fs::fgetxattr(file, OsStr::from_bytes(name), &mut value[..]).ok()?;

@@ -12,7 +12,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::error::LayerError;
-use super::walk::{Kind, Node, is_opaque, walk};
+use super::walk::{Kind, Node, is_opaque, recorded_owner, walk};
 use crate::oci::{Digest, Hasher};
 
 /// First field of every tree's digest; another number for another set of fields.
@@ -85,7 +85,8 @@ fn digest(tree: &Path, since: Option<Instant>, marks: Marks) -> Result<Digest, L
     hasher.field(VERSION);
     if marks == Marks::Overlay {
         let root = std::fs::symlink_metadata(tree).map_err(LayerError::io("examine", tree))?;
-        for number in [root.mode() & 0o7777, root.uid(), root.gid()] {
+        let (uid, gid) = recorded_owner(tree, &root).unwrap_or((root.uid(), root.gid()));
+        for number in [root.mode() & 0o7777, uid, gid] {
             hasher.update(&number.to_le_bytes());
         }
     }

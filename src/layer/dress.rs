@@ -15,9 +15,9 @@ use rustix::io::Errno;
 
 use super::error::LayerError;
 use super::reader::Entry;
-use super::record::{SECURITY_CAPABILITY, record_capability, record_owner};
 use super::unpack::{UnpackOptions, Unpacked, times};
 use super::walk::{is_content, path_from};
+use crate::ownership::{SECURITY_CAPABILITY, held, record_capability, record_owner};
 
 /// Gives unpacked files what they should have, and counts what the machine did not allow.
 #[derive(Debug, Clone)]
@@ -63,11 +63,11 @@ impl<'a> Dresser<'a> {
 
     /// Gives an open file to its owner; tells whether that changed anything.
     pub(super) fn own(&mut self, entry: &Entry, file: BorrowedFd<'_>, stat: &Stat) -> Result<bool, LayerError> {
-        let can_record = matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory);
+        let kind = FileType::from_raw_mode(stat.st_mode);
         if (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid) {
-            if self.options.single_id && can_record {
+            if self.options.single_id {
                 // What was said before, of a directory that was there or a file with several names.
-                let _ = record_owner(file, None);
+                let _ = record_owner(held(file), kind, None);
             }
             return Ok(false);
         }
@@ -76,7 +76,7 @@ impl<'a> Dresser<'a> {
             // EINVAL: the ID is not mapped in this user namespace (user_namespaces(7)).
             Err(Errno::PERM | Errno::INVAL) if self.options.single_id => {
                 self.done.owners_refused += 1;
-                if can_record && record_owner(file, Some((entry.uid, entry.gid))).is_ok() {
+                if record_owner(held(file), kind, Some((entry.uid, entry.gid))).is_ok() {
                     self.done.owners_recorded += 1;
                 }
                 Ok(false)
@@ -92,7 +92,7 @@ impl<'a> Dresser<'a> {
                 continue;
             }
             let set = rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty());
-            let recorded = || name == SECURITY_CAPABILITY && record_capability(file, value).is_ok();
+            let recorded = || name == SECURITY_CAPABILITY && record_capability(held(file), value).is_ok();
             if set.is_err() && !recorded() {
                 self.done.attributes_refused += 1;
             }

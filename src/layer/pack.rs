@@ -10,7 +10,7 @@ use tar::EntryType;
 
 use super::error::LayerError;
 use super::header::{BLOCK, Fields, pad};
-use super::walk::{Kind, Node, is_opaque, walk};
+use super::walk::{Kind, Node, is_opaque, recorded_owner, walk};
 
 /// What the name of a whiteout begins with, and the rest of the one that hides all a directory has below.
 const WHITEOUT: &[u8] = b".wh.";
@@ -114,7 +114,8 @@ impl<W: Write> Packer<'_, W> {
 
     fn root(&mut self, tree: &Path) -> Result<(), LayerError> {
         let metadata = std::fs::symlink_metadata(tree).map_err(LayerError::io("examine", tree))?;
-        let (uid, gid) = self.ids((metadata.uid(), metadata.gid()));
+        let owner = recorded_owner(tree, &metadata).unwrap_or((metadata.uid(), metadata.gid()));
+        let (uid, gid) = self.ids(owner);
         self.entry(&Fields {
             path: b"./",
             kind: EntryType::Directory,

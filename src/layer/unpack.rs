@@ -17,10 +17,10 @@ use super::dress::Dresser;
 use super::error::LayerError;
 use super::place::{Place, examine, is_directory, is_mark, mark, mark_opaque, open_directory};
 use super::reader::{Entry, EntryKind, Limits, TarReader};
-use super::record::{Special, record_node};
 use super::sparse::Region;
 use super::writers::{SMALL, Writers};
 use crate::oci::DiffId;
+use crate::ownership::{Special, held, record_node};
 
 /// Most parts of a name: each open one costs a descriptor when a tree is removed.
 const DEPTH: usize = 256;
@@ -226,7 +226,7 @@ impl Unpacker<'_> {
         let file = self.create(entry, parent, leaf)?;
         let stat = rustix::fs::fstat(&file).map_err(|error| self.failed("examine", &entry.path, error))?;
         self.remember(&stat)?;
-        if record_node(file.as_fd(), special).is_err() {
+        if record_node(held(file.as_fd()), special).is_err() {
             // Without its record it would be a plain file, which it is not.
             self.dresser.done.nodes_refused += 1;
             return self.clear(entry, parent, leaf);

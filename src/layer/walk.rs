@@ -7,8 +7,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
+
 use super::error::LayerError;
-use super::record::{Records, SECURITY_CAPABILITY, Special, is_record};
+use crate::ownership::{self, Records, SECURITY_CAPABILITY, Special, is_record};
 
 /// One file of a tree.
 #[derive(Debug)]
@@ -108,6 +110,8 @@ impl Walk {
                 };
                 found.clear();
             }
+        } else {
+            owner = recorded_owner(&full, &metadata).unwrap_or(owner);
         }
         Ok(Node { full, path, kind, metadata, owner, device, xattrs: found })
     }
@@ -177,6 +181,11 @@ fn xattrs(path: &Path) -> Result<(Attributes, Records), LayerError> {
     }
     found.sort();
     Ok((found, records))
+}
+
+/// Returns the recorded owner of a file without following it.
+pub(super) fn recorded_owner(path: &Path, metadata: &Metadata) -> Option<(u32, u32)> {
+    ownership::owner_of(path, FileType::from_raw_mode(metadata.mode()))
 }
 
 /// Tells whether overlayfs hides what lower layers have in a directory (`overlayfs.rst`).

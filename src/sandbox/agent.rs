@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use rustix::io::Errno;
 
 use super::end::Cancel;
 use super::error::SandboxError;
+use crate::ownership;
 use crate::sys;
 
 /// What is done to a socket that listens; its owner may have no id here.
@@ -56,13 +58,7 @@ impl AgentSocket {
             let short = |name: &str| PathBuf::from(format!("/proc/self/fd/{}/{name}", place.as_raw_fd()));
             let listener = UnixListener::bind(short(name)).map_err(io("listen at the socket"))?;
             let finish = || -> io::Result<()> {
-                rustix::fs::chownat(
-                    &place,
-                    name,
-                    Some(Uid::from_raw(uid)),
-                    Some(Gid::from_raw(gid)),
-                    AtFlags::SYMLINK_NOFOLLOW,
-                )?;
+                give(&place, name, (uid, gid))?;
                 rustix::fs::chmodat(&place, name, Mode::from_raw_mode(mode & 0o777), AtFlags::empty())?;
                 listener.set_nonblocking(true)
             };
@@ -112,6 +108,18 @@ fn wait<const N: usize>(watched: [&OwnedFd; N], stop: &Cancel) -> Option<[bool; 
         }
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         return Some(watched.map(|_| ready.next().unwrap_or_default()));
+    }
+}
+
+/// Gives the socket `name` to its owner; one that has no id here is recorded, and is not needed to use it.
+fn give(place: &OwnedFd, name: &str, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let ids = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    match rustix::fs::chownat(place, name, ids.0, ids.1, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::INVAL) => {
+            let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", place.as_raw_fd()));
+            Ok(ownership::record_owner_of(&path, (uid, gid))?)
+        }
+        other => Ok(other?),
     }
 }
 

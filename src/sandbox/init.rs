@@ -10,8 +10,10 @@ use super::chroot;
 use super::error::{MAP_IDS, PREPARE, UNSHARE};
 use super::message::{Plan, Report, receive, send};
 use super::op::SetupOp;
-use super::program::{CAPABILITIES, Program, become_program};
+use super::owners::Oversight;
+use super::program::{CAPABILITIES, Program, become_program, capabilities};
 use super::setup::Setup;
+use super::step::Security;
 use crate::sys::{self, Child, Namespaces, Waited};
 
 /// The exit code of a child that has reported why it ended itself.
@@ -102,24 +104,33 @@ fn step(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive: &Owne
         sys::exit_now(REPORTED);
     }
     let (programs, ours): (Vec<SetupOp>, Vec<SetupOp>) = plan.ops.into_iter().partition(SetupOp::is_programs);
+    let security = programs.iter().find_map(SetupOp::security).unwrap_or(Security::Sandbox);
     sys::silence_stdin().map_err(general("standard input"))?;
     // What is made is to have the mode that is asked for, whatever the builder's own mask.
     sys::set_umask(0);
-    let mut setup = Setup::new(plan.overlay, plan.rule);
+    let (uids, gids) = sys::current_map().map_err(general("the id maps"))?;
+    let emulates = plan.owners && (uids.is_single() || gids.is_single());
+    let mut setup = Setup::new(plan.overlay, plan.rule, emulates);
     for op in &ours {
         setup.act(op).map_err(|error| {
             let (operation, operand) = op.describe();
             Report::failed(operation, &operand, &error)
         })?;
     }
+    let oversight = emulates.then(Oversight::prepare).transpose().map_err(general("the emulation of owners"))?;
     sys::block_ptrace().map_err(general("process 1"))?;
     let Some(program) = sys::fork().map_err(general("the program's process"))? else {
         let (identity, numbers) = (setup.identity(), plan.inherit.as_slice());
-        let keep = CAPABILITIES;
-        become_program(&Program { ops: &programs, identity, keep, numbers, descriptors: &descriptors }, socket)
+        let (keep, oversight) = (CAPABILITIES, oversight.as_ref());
+        let program = Program { ops: &programs, identity, keep, numbers, descriptors: &descriptors, oversight };
+        become_program(&program, socket)
     };
     drop(descriptors);
     sys::silence_output().map_err(general("the log"))?;
+    if let Some(oversight) = oversight {
+        let keep = capabilities(security, CAPABILITIES).map_err(general("the capabilities"))?;
+        oversight.begin(setup.identity(), keep).map_err(general("the emulation of owners"))?;
+    }
     let waited = sys::reap_until(program).map_err(general("waiting for the program"))?;
     let max_rss = sys::max_child_rss().unwrap_or_default();
     setup.tidy();

@@ -38,6 +38,7 @@ pub struct Launcher {
     overlay: bool,
     /// Where steps without namespaces live.
     ground: Option<Arc<Ground>>,
+    owners: bool,
 }
 
 impl Default for Launcher {
@@ -58,7 +59,7 @@ pub fn run(step: &Step, cancel: &Cancel, log: &mut dyn FnMut(&[u8])) -> Result<E
 impl Launcher {
     /// Starts steps with `program`: for programs whose own `main` is not ours, such as tests.
     pub fn at(program: &Path) -> Self {
-        Self { program: program.to_owned(), overlay: true, ground: None }
+        Self { program: program.to_owned(), overlay: true, ground: None, owners: true }
     }
 
     /// Never lays an overlay over a step's root, as on machines that have none.
@@ -79,6 +80,13 @@ impl Launcher {
     /// Tells whether steps run without namespaces and mounts.
     pub fn is_chroot(&self) -> bool {
         self.ground.is_some()
+    }
+
+    /// Never emulates owners, as on kernels that cannot.
+    #[must_use]
+    pub fn without_owners(mut self) -> Self {
+        self.owners = false;
+        self
     }
 
     pub(super) fn program(&self) -> &Path {
@@ -111,7 +119,9 @@ impl Launcher {
 
     fn plan(&self, step: &Step, ops: Vec<SetupOp>, rule: Rule, base: Option<Base>) -> Plan {
         let inherit = step.inherit.iter().map(|(number, _)| *number).collect();
-        Plan { ops, inherit, rule, base, overlay: self.overlay }
+        // Without namespaces root is root, and owners are real.
+        let owners = self.owners && !step.bare && base.is_none();
+        Plan { ops, inherit, rule, base, owners, overlay: self.overlay }
     }
 
     /// Has an init carry out `plan`; the program prints to the pipe `named`, where the step has one.

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) rule: Rule,
     /// Where a step without namespaces lives.
     pub(super) base: Option<Base>,
+    /// Where one id only exists, owners are emulated.
+    pub(super) owners: bool,
     /// Overlays may be tried.
     pub(super) overlay: bool,
 }

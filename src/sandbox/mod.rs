@@ -55,6 +55,7 @@ mod life;
 mod message;
 mod mount;
 mod op;
+mod owners;
 mod patchwork;
 mod plan;
 mod probe;

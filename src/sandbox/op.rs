@@ -224,6 +224,14 @@ impl SetupOp {
         )
     }
 
+    /// What the program may do, where this decides it.
+    pub(super) fn security(&self) -> Option<Security> {
+        match self {
+            Self::DropPrivileges { security, .. } => Some(*security),
+            _ => None,
+        }
+    }
+
     /// Where something is mounted.
     pub(super) fn destination(&self) -> Option<&Path> {
         match self {

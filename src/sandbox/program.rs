@@ -15,6 +15,7 @@ use super::filter;
 use super::init::REPORTED;
 use super::message::{Report, send};
 use super::op::SetupOp;
+use super::owners::Oversight;
 use super::plan::SEARCH;
 use super::step::Security;
 use super::user::Identity;
@@ -49,11 +50,13 @@ pub(super) struct Program<'a> {
     /// Numbers of the descriptors, in their order.
     pub(super) numbers: &'a [i32],
     pub(super) descriptors: &'a [OwnedFd],
+    /// Who emulates owners, where they are.
+    pub(super) oversight: Option<&'a Oversight>,
 }
 
 /// Becomes the program, or says on `socket` why not.
 pub(super) fn become_program(program: &Program<'_>, socket: &UnixStream) -> ! {
-    let Program { ops, identity, keep, numbers, descriptors } = program;
+    let Program { ops, numbers, descriptors, .. } = program;
     // Above every number that the program wants, so that none of them is replaced while it is needed.
     let above = numbers.iter().max().map_or(3, |number| number + 1);
     let Ok(socket) = lift(socket, above).map(UnixStream::from) else { sys::exit_now(REPORTED) };
@@ -62,8 +65,7 @@ pub(super) fn become_program(program: &Program<'_>, socket: &UnixStream) -> ! {
     let failure = match kept {
         Err(error) => Report::failed("keep the descriptors", &format!("{numbers:?}"), &error),
         Ok(kept) => {
-            let failed =
-                ops.iter().find_map(|op| act(op, identity, *keep, &kept).err().map(|error| (op.describe(), error)));
+            let failed = ops.iter().find_map(|op| act(op, program, &kept).err().map(|error| (op.describe(), error)));
             let ((operation, operand), error) =
                 failed.unwrap_or_else(|| ((EXECUTE, String::new()), io::ErrorKind::NotFound.into()));
             Report::failed(operation, &operand, &error)
@@ -77,7 +79,8 @@ fn lift(descriptor: impl AsFd, above: i32) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, above)?)
 }
 
-fn act(op: &SetupOp, identity: &Identity, keep: CapabilitySet, kept: &[(i32, OwnedFd)]) -> io::Result<()> {
+fn act(op: &SetupOp, program: &Program<'_>, kept: &[(i32, OwnedFd)]) -> io::Result<()> {
+    let Program { identity, keep, oversight, .. } = program;
     match op {
         SetupOp::ChangeRoot { path } => {
             rustix::process::chroot(path)?;
@@ -98,7 +101,9 @@ fn act(op: &SetupOp, identity: &Identity, keep: CapabilitySet, kept: &[(i32, Own
             if *no_new_privileges {
                 sys::no_new_privileges()?;
             }
-            become_user(identity, *security, keep)
+            // Before the right to ask for it is given up.
+            let emulated = oversight.map(Oversight::offer).transpose()?.unwrap_or_default();
+            become_user(identity, (*security, *keep), emulated)
         }
         SetupOp::Confine { writable } => confine::files(writable),
         SetupOp::EndWithGuard => sys::die_with_parent(),
@@ -118,13 +123,23 @@ fn act(op: &SetupOp, identity: &Identity, keep: CapabilitySet, kept: &[(i32, Own
     }
 }
 
-/// Takes the ids of the user and, where it is not root, leaves the capabilities behind, unless nothing is forbidden.
-fn become_user(identity: &Identity, security: Security, keep: CapabilitySet) -> io::Result<()> {
+/// The capabilities of a program of root, of which a sandboxed one may hold `keep`.
+pub(super) fn capabilities(security: Security, keep: CapabilitySet) -> io::Result<CapabilitySet> {
     let all = security == Security::Insecure;
     // Without namespaces nobody has more than is kept.
     let most = sys::permitted_capabilities()?;
-    let keep = if all && keep == CAPABILITIES { most } else { keep & most };
+    Ok(if all && keep == CAPABILITIES { most } else { keep & most })
+}
+
+/// Takes the ids of the user and, where it is not root, leaves the capabilities behind, unless nothing is forbidden. Where
+/// ids are emulated it has them already, and the kernel's ids and capabilities stay root's.
+fn become_user(identity: &Identity, (security, keep): (Security, CapabilitySet), emulated: bool) -> io::Result<()> {
+    let all = security == Security::Insecure;
+    let keep = capabilities(security, keep)?;
     sys::limit_bounding_set(keep)?;
+    if emulated {
+        return sys::set_capabilities(keep, all);
+    }
     if identity.uid != 0 {
         // The log would stay the builder's, and `echo > /dev/stderr` would be refused.
         sys::give_output(identity.uid, identity.gid);

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Uid};
 
 use super::error::UNMAPPED;
 use super::inside::{self, Kind};
@@ -16,6 +16,7 @@ use super::patchwork;
 use super::stage::Stage;
 use super::stub::{Owner, Rule, Stubs};
 use super::user::{self, Identity};
+use crate::ownership;
 use crate::sys::{self, Attributes, Detached, Namespaces};
 
 const NO_DEVICES: Attributes = Attributes { read_only: false, no_suid: false, no_dev: true, no_exec: false };
@@ -38,11 +39,13 @@ pub(super) struct Setup {
     stubs: Stubs,
     rule: Rule,
     overlay: bool,
+    /// Ids that do not exist here are emulated.
+    emulates: bool,
     identity: Identity,
 }
 
 impl Setup {
-    pub(super) fn new(overlay: bool, rule: Rule) -> Self {
+    pub(super) fn new(overlay: bool, rule: Rule, emulates: bool) -> Self {
         Self {
             sources: BTreeMap::new(),
             texts: BTreeMap::new(),
@@ -51,6 +54,7 @@ impl Setup {
             stubs: Stubs::default(),
             rule,
             overlay,
+            emulates,
             identity: Identity::root(),
         }
     }
@@ -106,10 +110,10 @@ impl Setup {
             SetupOp::Mask { path } => self.mask(path),
             SetupOp::Protect { path } => self.protect(path),
             SetupOp::User { user } => {
-                self.identity = identify(self.root()?, user)?;
+                self.identity = identify(self.root()?, user, self.emulates)?;
                 Ok(())
             }
-            SetupOp::MakeDirectory { path } => make_directory(self.root()?, path, &self.identity),
+            SetupOp::MakeDirectory { path } => make_directory(self.root()?, path, &self.identity, self.emulates),
             SetupOp::SealRoot => {
                 sys::set_attributes(self.root.as_ref().ok_or(io::ErrorKind::NotFound)?, READ_ONLY, false)
             }
@@ -247,8 +251,15 @@ impl Setup {
     }
 
     fn secret(&mut self, secret: &Secret) -> io::Result<Detached> {
-        has_ids(secret.uid, secret.gid)?;
-        sys::bind(self.stage()?.file(&secret.data, (secret.uid, secret.gid), secret.mode)?)
+        let owner = (secret.uid, secret.gid);
+        if self.emulates {
+            let file = self.stage()?.file(&secret.data, (0, 0), secret.mode)?;
+            // Memory may keep no records; then it is shown as root's, and can be read all the same.
+            let _ = ownership::record_owner(ownership::held(file.as_fd()), FileType::RegularFile, Some(owner));
+            return sys::bind(file);
+        }
+        has_ids(owner.0, owner.1)?;
+        sys::bind(self.stage()?.file(&secret.data, owner, secret.mode)?)
     }
 
     fn file(&mut self, destination: &Path, content: &Content) -> io::Result<()> {
@@ -335,9 +346,12 @@ impl Setup {
     }
 }
 
-/// Looks up the user in the root; an id that does not exist here is an error.
-pub(super) fn identify(root: BorrowedFd<'_>, user: &str) -> io::Result<Identity> {
+/// Looks up the user in the root; an id that does not exist here is an error, unless it is `emulated`.
+pub(super) fn identify(root: BorrowedFd<'_>, user: &str, emulated: bool) -> io::Result<Identity> {
     let mut found = user::find(root, user)?;
+    if emulated {
+        return Ok(found);
+    }
     has_ids(found.uid, found.gid)?;
     let (_, gids) = sys::current_map()?;
     if let Some(groups) = &mut found.groups {
@@ -348,11 +362,16 @@ pub(super) fn identify(root: BorrowedFd<'_>, user: &str) -> io::Result<Identity>
 }
 
 /// Makes what is missing of a directory below `root`, owned by the user.
-pub(super) fn make_directory(root: BorrowedFd<'_>, path: &Path, identity: &Identity) -> io::Result<()> {
+pub(super) fn make_directory(root: BorrowedFd<'_>, path: &Path, id: &Identity, emulated: bool) -> io::Result<()> {
     let made = inside::ensure(root, path, Kind::Directory)?.made;
-    for path in made.iter().filter(|_| (identity.uid, identity.gid) != (0, 0)) {
+    for path in made.iter().filter(|_| (id.uid, id.gid) != (0, 0)) {
         let place = inside::open(root, path)?;
-        let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+        if emulated {
+            let place = ownership::held(place.as_fd());
+            ownership::record_owner(place, FileType::Directory, Some((id.uid, id.gid)))?;
+            continue;
+        }
+        let (uid, gid) = (Uid::from_raw(id.uid), Gid::from_raw(id.gid));
         rustix::fs::chownat(place, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
     }
     Ok(())

@@ -19,6 +19,7 @@ use super::meta::{Meta, Origin};
 use super::snapshots::Snapshots;
 use super::tree::{Copied, Files, attribute_names, dress, make_directory, put, walk_error};
 use crate::oci::Digest;
+use crate::ownership;
 
 impl Snapshots {
     /// Lays `parts` over one another, making the snapshot `id`: of files at the same place the last one stays.
@@ -98,6 +99,7 @@ fn compare(lower: &Path, upper: &Path, to: &Path, floor: &Path) -> Result<(), Sn
         let old = fs::symlink_metadata(lower.join(relative)).ok();
         let same = old.as_ref().is_some_and(|old| is_same(old, &metadata))
             && attribute_names(source)? == attribute_names(&lower.join(relative))?
+            && recorded(source, &metadata) == recorded(&lower.join(relative), &metadata)
             && (!is_coarse(&metadata) || equal(source, &lower.join(relative))?);
         if same {
             continue;
@@ -159,6 +161,11 @@ fn is_same(old: &Metadata, new: &Metadata) -> bool {
     let facts = |it: &Metadata| (it.mode(), it.uid(), it.gid(), it.rdev());
     let times = |it: &Metadata| (it.mtime(), it.mtime_nsec());
     facts(old) == facts(new) && (new.is_dir() || times(old) == times(new) && old.len() == new.len())
+}
+
+/// The owner that a file has by its record.
+fn recorded(path: &Path, metadata: &Metadata) -> Option<(u32, u32)> {
+    ownership::owner_of(path, FileType::from_raw_mode(metadata.mode()))
 }
 
 /// Tells whether a file's time says little: in whole seconds, as archives and file operations have it.

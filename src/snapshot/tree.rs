@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use super::error::SnapshotError;
+use crate::ownership;
 use crate::store::remove_tree;
 
 /// What becomes of files.
@@ -177,6 +178,9 @@ fn clothe(source: &Path, target: &Path, metadata: &Metadata) -> Result<(), Snaps
     }
     if metadata.is_dir() || metadata.is_file() {
         copy_attributes(source, target)?;
+    } else if let Some(owner) = ownership::owner_of(source, FileType::from_raw_mode(metadata.mode())) {
+        ownership::record_owner_of(target, owner)
+            .map_err(|errno| SnapshotError::io("record the owner of", target)(errno.into()))?;
     }
     let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps {

@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use reqwest::header::{
     IF_NONE_MATCH, LAST_MODIFIED,
 };
 use reqwest::{Response, StatusCode, Url};
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use super::error::SourceError;
@@ -26,6 +28,7 @@ use super::reason::{Reason, Tried};
 use super::wait::wait_for;
 use crate::http::{Pace, http_date, shown};
 use crate::oci::Digest;
+use crate::ownership::{held, record_owner};
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, Stored};
 
@@ -134,7 +137,13 @@ impl Downloaded {
 
     fn clothe(&self, file: &File) -> io::Result<()> {
         if self.uid != 0 || self.gid != 0 {
-            std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))?;
+            match std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid)) {
+                // The id is not mapped in this user namespace (user_namespaces(7)): noted, where that is possible.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    let _ = record_owner(held(file.as_fd()), FileType::RegularFile, Some((self.uid, self.gid)));
+                }
+                other => other?,
+            }
         }
         file.set_permissions(Permissions::from_mode(self.mode))?;
         let seconds = Duration::from_secs(self.mtime.unsigned_abs());

@@ -63,8 +63,8 @@ fn live(plan: Plan, root: &OwnedFd, descriptors: Vec<OwnedFd>, socket: &UnixStre
     let mut identity = Identity::root();
     for op in &ours {
         let done = match op {
-            SetupOp::User { user } => identify(root.as_fd(), user).map(|found| identity = found),
-            SetupOp::MakeDirectory { path } => make_directory(root.as_fd(), path, &identity),
+            SetupOp::User { user } => identify(root.as_fd(), user, false).map(|found| identity = found),
+            SetupOp::MakeDirectory { path } => make_directory(root.as_fd(), path, &identity, false),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         };
         done.map_err(|error| {
@@ -75,7 +75,14 @@ fn live(plan: Plan, root: &OwnedFd, descriptors: Vec<OwnedFd>, socket: &UnixStre
     sys::block_ptrace().map_err(general("the guard"))?;
     let Some(program) = sys::fork().map_err(general("the program's process"))? else {
         let numbers = plan.inherit.as_slice();
-        let program = Program { ops: &programs, identity: &identity, keep: KEPT, numbers, descriptors: &descriptors };
+        let program = Program {
+            ops: &programs,
+            identity: &identity,
+            keep: KEPT,
+            numbers,
+            descriptors: &descriptors,
+            oversight: None,
+        };
         become_program(&program, socket)
     };
     drop(descriptors);
