@@ -33,6 +33,7 @@ mod isolation_foreign;
 mod layers;
 mod layers_hostile;
 mod layers_kept;
+mod limits;
 mod llb_corpus;
 mod llb_hostile;
 mod local_sources;

@@ -142,6 +142,8 @@ pub(crate) struct Build {
     pub(crate) attest: super::attest::AttestArgs,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
+    #[command(flatten)]
+    pub(crate) limits: super::limit::LimitArgs,
 }
 
 /// Arguments of `release`.
@@ -158,6 +160,8 @@ pub(crate) struct Release {
     pub(crate) dist: PathBuf,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
+    #[command(flatten)]
+    pub(crate) limits: super::limit::LimitArgs,
 }
 
 /// Arguments of `test`.
@@ -230,6 +234,8 @@ pub(crate) struct Solve {
     pub(crate) attest: super::attest::AttestArgs,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
+    #[command(flatten)]
+    pub(crate) limits: super::limit::LimitArgs,
 }
 
 /// Parses `HOST=URL`.

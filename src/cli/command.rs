@@ -127,6 +127,7 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     args.attest.check(&args.outputs.output)?;
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
+    args.limits.apply(&mut engine)?;
     let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
     for arch in &args.arch {
@@ -165,6 +166,7 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
         .collect();
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
+    args.limits.apply(&mut engine)?;
     let epoch = session.epoch(&project);
     let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };

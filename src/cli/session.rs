@@ -14,7 +14,7 @@ use crate::recipe::Profile;
 use crate::registry::{Credentials, Hosts, Registry};
 use crate::sandbox::{Cancel, Ids};
 use crate::snapshot::Snapshots;
-use crate::solver::Jobs;
+use crate::solver::{Bounds, Jobs};
 use crate::source::{self, Origins, Proxies, Stop};
 use crate::store::Store;
 
@@ -122,6 +122,7 @@ impl Session<'_> {
             jobs,
             executor,
             cancel,
+            bounds: Bounds::default(),
             ignore_cache: self.global.no_cache,
         })
     }

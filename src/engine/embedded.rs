@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::sandbox::Cancel;
 use crate::snapshot::Snapshots;
-use crate::solver::{Inputs, Jobs, SolveError, Solved, Solver};
+use crate::solver::{Bounds, Inputs, Jobs, SolveError, Solved, Solver};
 use crate::source::Origins;
 use crate::store::Store;
 
@@ -40,6 +40,8 @@ pub struct Embedded {
     pub executor: Executor,
     /// Stops everything.
     pub cancel: Cancel,
+    /// What every step may use at most.
+    pub bounds: Bounds,
     /// Do not look results up.
     pub ignore_cache: bool,
 }
@@ -56,6 +58,7 @@ impl Engine for Embedded {
             jobs: &self.jobs,
             executor: &self.executor,
             cancel: &self.cancel,
+            bounds: &self.bounds,
             ignore_cache: self.ignore_cache,
         };
         solver.solve(graph, progress)
