@@ -282,6 +282,9 @@ pub(crate) struct Doctor {
     /// Form
     #[arg(long, value_enum, default_value_t = DoctorFormat::Table)]
     pub(crate) format: DoctorFormat,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
 }
 
 /// Forms of a diagnosis.

@@ -59,6 +59,7 @@ mod setup;
 mod stage;
 mod step;
 mod stub;
+mod tried;
 mod user;
 
 pub use agent::AgentSocket;
@@ -73,4 +74,5 @@ pub use op::{Content, SetupOp};
 pub use plan::plan;
 pub use probe::{Probe, Trials, probe};
 pub use step::{Network, Security, Step, Ulimit};
+pub use tried::tried_ids;
 pub use user::{Identity, find as find_user};
