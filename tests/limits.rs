@@ -134,6 +134,10 @@ fn groups_of_a_killed_run_are_removed_by_the_next() {
     drop(groups);
     let marker = format!("79.{}1", std::process::id());
     let Some(bench) = Bench::new() else { return };
+    let trial = bench.solve(&Bench::graph(&["echo x > /out/x"]), &["--pids-limit", "20"]);
+    if trial.status.code() == Some(3) {
+        return skip("cgroup", &String::from_utf8_lossy(&trial.stderr));
+    }
     let graph = Bench::graph(&[&format!("sleep {marker}")]);
     let mut command = bench.command(&["--pids-limit", "20"]);
     let mut child = command.spawn().expect("it starts");
@@ -171,13 +175,13 @@ fn a_limit_that_cannot_be_set_is_refused_before_anything_runs() {
     {
         let output = bench.solve(&graph, &[flag]);
         let said = String::from_utf8_lossy(&output.stderr);
-        if ours.contains(&controller) {
-            assert!(output.status.success(), "{flag}: {said}");
+        assert!(ours.contains(&controller) != lacks.contains_key(&controller));
+        if ours.contains(&controller) && output.status.success() {
             continue;
         }
+        // Also where this process, in the same group, is in the way.
         assert_eq!(output.status.code(), Some(3), "{flag}: {said}");
         assert!(said.contains(&format!("limit of {controller}")) && said.contains("leave the limit out"), "{said}");
-        assert!(lacks.contains_key(&controller));
     }
     for wrong in ["--memory=5m", "--cpus=0", "--pids-limit=0", "--step-timeout=10"] {
         assert_eq!(bench.solve(&graph, &[wrong]).status.code(), Some(2), "{wrong}");
@@ -212,8 +216,9 @@ fn what_a_graph_wishes_for_a_step_is_granted_or_told() {
     let graph = wishing(&Bench::graph(&["cat /dev/zero > /tmp/big; exit 1"]), 16 << 20);
     let output = bench.solve(&graph, &["--step-timeout=20s"]);
     let said = String::from_utf8_lossy(&output.stderr);
-    let (ours, _) = delegated(&Place::own().expect("this process is somewhere"));
-    if ours.contains(&Controller::Memory) {
+    // With version 2 this process, in the same group, is in the way.
+    let place = Place::own().expect("this process is somewhere");
+    if place.legacy.contains_key(&Controller::Memory) && delegated(&place).0.contains(&Controller::Memory) {
         assert!(said.contains("the step's limit of 16m"), "{said}");
     } else {
         assert!(said.contains("limits that the graph names are not applied"), "{said}");

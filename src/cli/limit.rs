@@ -53,10 +53,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     let mut seconds = Some(0_u64);
     let mut rest = text;
     while let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) {
-        let unit = match &rest[end..=end] {
-            "s" => 1,
-            "m" => 60,
-            "h" => 60 * 60,
+        let unit = match rest.as_bytes()[end] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 60 * 60,
             _ => break,
         };
         let part = rest[..end].parse::<u64>().ok().and_then(|number| number.checked_mul(unit));

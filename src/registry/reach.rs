@@ -11,6 +11,9 @@ use super::request::Line;
 use crate::http::{Patience, Settings, shown};
 use crate::oci::{Reference, ReferenceError};
 
+/// What errors call it; the row of a diagnosis has its address.
+const WHAT: &str = "the registry";
+
 /// An address, and how long its answer took or what came instead.
 pub type Reached = (String, Result<Duration, String>);
 
@@ -27,7 +30,7 @@ impl Registry {
         let ask = |address: &Address| -> Result<(), String> {
             let line = Line::new(&settings, &address.trust).map_err(|error| error.to_string())?;
             let request = line.http.client().head(address.base.clone());
-            let answer = line.http.block_on(line.send("the registry", request)).map_err(|error| words(&error))?;
+            let answer = line.http.block_on(line.send(WHAT, request)).map_err(|error| said(&error))?;
             match answer.status() {
                 status if status.is_server_error() || status == StatusCode::NOT_FOUND => {
                     Err(format!("answers `{status}`, which no registry does"))
@@ -55,13 +58,8 @@ fn any(name: &str) -> Result<Reference, RegistryError> {
     text.parse().map_err(|error: ReferenceError| RegistryError::Reference { text, reason: error.to_string() })
 }
 
-/// An error with its sources in one line.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        words = format!("{words}: {cause}");
-        source = cause.source();
-    }
-    words
+/// An error without what it is about. Its sources say the same in other words.
+fn said(error: &RegistryError) -> String {
+    let said = error.to_string();
+    said.strip_prefix(WHAT).map_or(said.as_str(), |rest| rest.trim_start_matches([':', ' '])).to_owned()
 }

@@ -32,7 +32,6 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         return finding(NAME, State::Ok, format!("{version}; steps can be limited in {have}"));
     }
     let not = names(&mut lacks.keys());
-    let have = if have.is_empty() { "nothing".to_owned() } else { have };
     let mut reasons: Vec<String> = Vec::new();
     let mut mends: Vec<&str> = Vec::new();
     for (controller, lack) in lacks {
@@ -44,7 +43,12 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         }
         mends.extend(error.help().filter(|mend| !mends.contains(mend)));
     }
-    let words = format!("{version}; steps can be limited in {have}, not in {not}: {}", reasons.join("; "));
+    let can = if have.is_empty() {
+        "no step can be limited".to_owned()
+    } else {
+        format!("steps can be limited in {have}, not")
+    };
+    let words = format!("{version}; {can} in {not}: {}", reasons.join("; "));
     // Nothing runs worse for it unless a limit is wanted.
     let row = finding(NAME, State::Degraded, words);
     mends.into_iter().fold(row, Finding::mend)
