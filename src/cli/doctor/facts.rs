@@ -36,6 +36,8 @@ pub struct Facts {
     pub machine: sys::Facts,
     /// The container around us, where it has left a mark.
     pub container: Option<Container>,
+    /// A namespace with root in it may be mapped: for root that takes `CAP_SETFCAP` (`user_namespaces(7)`, since 5.12).
+    pub maps_root: bool,
     /// What came of trying to set a step up, or why it could not even be tried.
     pub trials: Result<Trials, String>,
     /// Subordinate ids and what gives them.
@@ -110,6 +112,7 @@ pub(super) fn good() -> Facts {
             seccomp_filtered: false,
         },
         container: None,
+        maps_root: true,
         trials: Ok(Trials::default()),
         ids: Ids {
             tools: vec![tool("newuidmap"), tool("newgidmap")],

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
+use rustix::thread::CapabilitySet;
+
 use super::facts::{Answer, Facts, Memory};
 use super::groups::Delegation;
 use super::kernel::Offers;
@@ -57,6 +59,7 @@ pub fn gather(surroundings: &Surroundings<'_>) -> Facts {
     });
     Facts {
         ids: ids::gather(machine.user.as_deref(), machine.uid, tried_ids()),
+        maps_root: machine.uid != 0 || sys::has_capability(CapabilitySet::SETFCAP),
         machine,
         container: container::around(Path::new("/"), &|name| (surroundings.environment)(name)),
         trials: probe(&trial).map(|probe| probe.trials).map_err(|error| words(&error)),

@@ -38,6 +38,10 @@ fn namespaces(facts: &Facts) -> Finding {
         missing
     } else if restricted {
         apparmor(missing, facts)
+    } else if !facts.maps_root && !machine.seccomp_filtered {
+        missing
+            .mend("docker run --cap-add SETFCAP …, or as another user than root: docker run --user 1000 …")
+            .mend("in the container of the pod: securityContext: {capabilities: {add: [SETFCAP]}}")
     } else if machine.seccomp_filtered {
         Finding { mend: allow(facts.container), ..missing }
     } else {
@@ -123,7 +127,7 @@ mod tests {
     #[test]
     fn each_reason_for_refused_namespaces_has_its_own_way_out() {
         type Change = fn(&mut Facts);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 9] = [
             (|f| f.machine.max_user_namespaces = Some(0), "user.max_user_namespaces=15000"),
             (|f| f.machine.unprivileged_userns_clone = Some(false), "kernel.unprivileged_userns_clone=1"),
             (
@@ -152,6 +156,7 @@ mod tests {
                 },
                 "seccompProfile: {type: Unconfined}",
             ),
+            (|f| f.maps_root = false, "--cap-add SETFCAP"),
             (|_| (), "dmesg"),
         ];
         for (change, command) in cases {
