@@ -12,6 +12,7 @@ use super::caches::CacheArgs;
 use super::command::{definition, println};
 use super::failure::Failure;
 use super::grant::GrantArgs;
+use super::limit::LimitArgs;
 use super::output::{Outputs, Surroundings};
 use super::progress::View;
 use super::session::{Inside, Session};
@@ -56,7 +57,7 @@ pub(super) fn solve(
     }
     let config = args.image_config.as_deref().map(config).transpose()?;
     let inputs = inputs(session, args, &graph)?;
-    let engine = engine(session, inside, &args.grants, &args.caches, view)?;
+    let engine = engine(session, inside, &args.grants, (&args.caches, &args.limits), view)?;
     let (attest, caches) = (&args.attest, &args.caches);
     let work = Work { graph: Some(graph), inputs, config, epoch: session.global.epoch, outputs, attest, caches };
     deliver(session, &engine, work, view)
@@ -67,12 +68,13 @@ pub(super) fn engine(
     session: &Session<'_>,
     inside: Inside,
     grants: &GrantArgs,
-    caches: &CacheArgs,
+    (caches, limits): (&CacheArgs, &LimitArgs),
     view: &View,
 ) -> Result<Embedded, Failure> {
     let mut engine = session.engine(inside)?;
     engine.executor = Executor { allowed: grants.allow.iter().copied().collect(), ..Executor::embedded() };
     caches.open(&mut engine, view)?;
+    limits.apply(&mut engine)?;
     Ok(engine)
 }
 

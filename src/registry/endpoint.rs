@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::authorize::authorize;
@@ -69,12 +69,7 @@ impl Endpoint {
             let shown = format!("{host}/{repository}, which stands for {registry}");
             (host, shown, Some(registry.to_owned()))
         };
-        let mut headers = HeaderMap::new();
-        for (name, value) in &address.headers {
-            let name: HeaderName = name.parse().map_err(|_| wrong(format!("`{name}` is no name of a header")))?;
-            let value = value.parse().map_err(|_| wrong(format!("the value of the header `{name}` cannot be sent")))?;
-            headers.append(name, value);
-        }
+        let headers = address.header_map().map_err(wrong)?;
         let mut settings = settings.clone();
         settings.patience.connect = address.connect.unwrap_or(settings.patience.connect);
         Ok(Self {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -139,6 +140,17 @@ impl Address {
     fn new(base: Url) -> Self {
         let (trust, headers) = (Trust::default(), Vec::new());
         Self { base, resolves: true, pulls: true, pushes: true, is_resort: false, trust, headers, connect: None }
+    }
+
+    /// Returns what is sent with every request, or which of it cannot be.
+    pub(super) fn header_map(&self) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no name of a header"))?;
+            let value = value.parse().map_err(|_| format!("the value of the header `{name}` cannot be sent"))?;
+            headers.append(name, value);
+        }
+        Ok(headers)
     }
 }
 

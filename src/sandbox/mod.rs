@@ -65,6 +65,7 @@ mod setup;
 mod stage;
 mod step;
 mod stub;
+mod tried;
 mod user;
 
 pub use agent::AgentSocket;
@@ -81,4 +82,5 @@ pub use plan::plan;
 pub use probe::{Chroot, Probe, Trials, probe};
 pub use rung::{Isolation, Rung, Settled, settle};
 pub use step::{Network, Security, Step, Ulimit};
+pub use tried::tried_ids;
 pub use user::{Identity, find as find_user};

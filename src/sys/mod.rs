@@ -23,6 +23,7 @@ mod limit;
 mod mount;
 mod namespace;
 mod notify;
+mod offer;
 mod process;
 mod program;
 mod seccomp;
@@ -45,6 +46,7 @@ pub use notify::{
     Answer, Call, Listener, STATX, leave_directories, read_memory, real_time_limit, set_real_time_limit, statx_bytes,
     write_memory,
 };
+pub use offer::{has_user_notification, landlock};
 pub use process::{
     Child, Waited, block_ptrace, die_with_parent, exit_now, fork, has_capability, kill, max_child_rss, new_session,
     open_pidfd, reap_until, wait_any, wait_for,

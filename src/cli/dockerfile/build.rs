@@ -62,7 +62,7 @@ pub(in crate::cli) fn build(
     if args.dockerfile.network == NetworkArg::Host {
         grants.allow.push(Entitlement::NetworkHost);
     }
-    let engine = engine(session, inside, &grants, &args.caches, view)?;
+    let engine = engine(session, inside, &grants, (&args.caches, &args.limits), view)?;
     let around = Around {
         session,
         store: &engine.store,

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::{Finding, State};
 use crate::sandbox::Chroot;
 
-/// Adds what would be taken; where that needs no namespaces, what keeps them away stops no build.
+/// Adds what would be taken to what is known of the kernel and its namespaces; where that needs no namespaces, what keeps them away stops no build.
 pub(super) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
     let Ok(trials) = &facts.trials else { return };
     if trials.can_run() {
@@ -19,7 +19,7 @@ pub(super) fn judge(facts: &Facts, findings: &mut Vec<Finding>) {
             vec!["in a container without user namespaces: run as root, with the default capabilities".to_owned()],
         )),
         Chroot::Works => {
-            for finding in findings.iter_mut().filter(|finding| is_about_namespaces(finding)) {
+            for finding in findings.iter_mut().filter(|finding| finding.name != "kernel") {
                 if finding.state == State::Missing {
                     finding.state = State::Degraded;
                 }
@@ -35,11 +35,6 @@ fn row(state: State, detail: &str, mend: Vec<String>) -> Finding {
     Finding { name: "isolation", state, needed: false, detail: detail.to_owned(), mend }
 }
 
-/// Namespaces and the switches below them.
-fn is_about_namespaces(finding: &Finding) -> bool {
-    finding.name == "user namespaces" || finding.name.starts_with("  ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,7 +45,7 @@ mod tests {
         let needed = |name, state| Finding { name, state, needed: true, detail: String::new(), mend: Vec::new() };
         let state = if trials.can_run() { State::Ok } else { State::Missing };
         let mut findings = vec![needed("user namespaces", state), needed("  user.max_user_namespaces", state)];
-        judge(&Facts { trials: Ok(trials), ..crate::cli::doctor::diagnosis::good() }, &mut findings);
+        judge(&Facts { trials: Ok(trials), ..super::super::facts::good() }, &mut findings);
         let builds = crate::cli::doctor::can_build(&findings);
         (findings, builds)
     }
