@@ -198,7 +198,6 @@ mod tests {
             ("type=oci,dest=x,nmae=y", "unknown key `nmae`; keys here: type, dest, name,"),
             ("type=docker,annotation.a=b", "unknown key `annotation.a`"),
             ("type=oci,dest=x,annotation-manifets.a=b", "annotation-manifest.KEY"),
-            ("type=registry", "name="),
             ("type=registry,name=a,dest=b", "write name=NAME"),
             ("type=image,name=Python", "cannot name an image"),
             ("type=image,dest=x", "name="),
