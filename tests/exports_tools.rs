@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use dockless::export::{Annotations, ImageLayer, ImageOptions, docker_archive, oci_archive, oci_layout};
 use dockless::layer::{Compression, PackTimes, tree_digest};
@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::exports::{json, names, one};
+use crate::support::images::tool;
 use crate::support::skip;
 
 /// Prints its arguments, a variable and where it is.
@@ -65,18 +66,6 @@ fn image() -> ImageOptions {
         annotations: Annotations { manifest: map("org.example.annotation", "seen"), ..Annotations::default() },
         created_by: "a test".to_owned(),
         ..ImageOptions::new(Arch::X86_64)
-    }
-}
-
-/// Runs a tool; `None` where it is not there.
-pub(crate) fn tool(program: &str, arguments: &[&str], directory: &Path) -> Option<Output> {
-    let run = Command::new(program).args(arguments).current_dir(directory).env("HOME", directory).output();
-    match run {
-        Ok(output) => Some(output),
-        Err(error) => {
-            skip(program, &error.to_string());
-            None
-        }
     }
 }
 
@@ -214,9 +203,8 @@ fn buildah_and_podman_take_archives_in_and_see_what_they_say() {
                 assert_eq!(labels["org.example.label"], "seen", "{program} {source}");
             }
         }
-        let mut clean = Command::new("buildah");
-        clean.args(["--root", "storage", "--runroot", "run", "--storage-driver", "vfs", "rmi", "--all", "--force"]);
-        let _ = clean.current_dir(&inside).env("HOME", &inside).output();
+        let clean = ["--root", "storage", "--runroot", "run", "--storage-driver", "vfs", "rmi", "--all", "--force"];
+        let _ = tool("buildah", &clean, &inside);
     }
 }
 

@@ -34,10 +34,9 @@ impl Tool<'_> {
 
 impl Drop for Tool<'_> {
     fn drop(&mut self) {
-        for program in ["podman", "buildah"] {
-            if self.place.path("storage").exists() {
-                let _ = self.run(program, &["rmi", "--all", "--force"]);
-            }
+        if self.place.path("storage").exists() {
+            let _ = self.run("buildah", &["rm", "--all"]);
+            let _ = self.run("buildah", &["rmi", "--all", "--force"]);
         }
     }
 }

@@ -125,6 +125,8 @@ fn podman_and_buildah_read_what_we_save_and_we_what_podman_saves() {
         other.done(&["load", &place.path("f.tar").display().to_string()]);
         assert_eq!(other.tree("localhost/mine:2"), tree);
     }
+    // Directories in there may not be ours, nor writable.
+    let _ = run("podman", &["rmi", "--all", "--force"]);
 }
 
 #[test]

@@ -200,12 +200,23 @@ pub(crate) fn tool(program: &str, arguments: &[&str], directory: &Path) -> Optio
         .env("TMPDIR", directory)
         .stdin(Stdio::null())
         .output();
+    let_go(directory);
     match run {
         Ok(output) => Some(output),
         Err(error) => {
             skip(program, &error.to_string());
             None
         }
+    }
+}
+
+/// Ends what podman and buildah leave running for an ordinary user, to keep their user namespace.
+fn let_go(directory: &Path) {
+    let file = directory.join("libpod/tmp/pause.pid");
+    let pid = fs::read_to_string(&file).ok().and_then(|pid| pid.trim().parse().ok());
+    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = fs::remove_file(&file);
     }
 }
 
