@@ -135,9 +135,9 @@ fn a_pull_that_fails_anywhere_leaves_the_store_as_it_was() {
     let blob = |at: &str| bad_manifest.pointer(at).and_then(|it| it.as_str()).expect("a digest").to_owned();
     let arm = linux("arm64");
     for missing in [blob("/config/digest"), blob("/layers/0/digest"), blob("/layers/1/digest"), bad.to_string()] {
-        let lost = missing.clone();
+        let absent = missing.clone();
         let server = serving(from.clone(), list, move |request, stream, _| {
-            let is_lost = request.target.contains(&lost);
+            let is_lost = request.target.contains(&absent);
             if is_lost {
                 none(stream);
             }
