@@ -98,7 +98,7 @@ fn a_server_that_breaks_off_and_lies_about_the_rest_is_found_out_and_not_asked_f
     let before = listing(&to);
     let error = get(&server, "a:1", &to).expect_err("other bytes");
     let RegistryError::Digest { expected, .. } = &error else { panic!("{error}") };
-    assert!(error.help().expect("a way out").contains("changes what is sent"), "{error}");
+    assert!(error.help().expect("a way out").contains("--registry-mirror"), "{error}");
     assert_eq!(listing(&to), before);
     let asked = server.requests().iter().filter(|it| it.target.contains(&expected.to_string())).count();
     assert_eq!(asked, 4, "twice from the beginning, and each time on from there");
