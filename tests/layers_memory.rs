@@ -56,7 +56,7 @@ impl Tar<'_> {
         let mut content = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
-            let length = (rest..).find(|length| length.to_string().len() + rest == *length).expect("a length");
+            let length = (rest..rest + 9).find(|length| length.to_string().len() + rest == *length).expect("a length");
             content.extend_from_slice(format!("{length} {key}=").as_bytes());
             content.extend_from_slice(value);
             content.push(b'\n');

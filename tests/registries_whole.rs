@@ -98,7 +98,7 @@ fn a_server_that_breaks_off_and_lies_about_the_rest_is_found_out_and_not_asked_f
     let before = listing(&to);
     let error = get(&server, "a:1", &to).expect_err("other bytes");
     let RegistryError::Digest { expected, .. } = &error else { panic!("{error}") };
-    assert!(error.help().expect("a way out").contains("changes what is sent"), "{error}");
+    assert!(error.help().expect("a way out").contains("--registry-mirror"), "{error}");
     assert_eq!(listing(&to), before);
     let asked = server.requests().iter().filter(|it| it.target.contains(&expected.to_string())).count();
     assert_eq!(asked, 4, "twice from the beginning, and each time on from there");
@@ -135,9 +135,9 @@ fn a_pull_that_fails_anywhere_leaves_the_store_as_it_was() {
     let blob = |at: &str| bad_manifest.pointer(at).and_then(|it| it.as_str()).expect("a digest").to_owned();
     let arm = linux("arm64");
     for missing in [blob("/config/digest"), blob("/layers/0/digest"), blob("/layers/1/digest"), bad.to_string()] {
-        let lost = missing.clone();
+        let absent = missing.clone();
         let server = serving(from.clone(), list, move |request, stream, _| {
-            let is_lost = request.target.contains(&lost);
+            let is_lost = request.target.contains(&absent);
             if is_lost {
                 none(stream);
             }

@@ -37,8 +37,8 @@ impl RegistryError {
                 "mend the connection (proxies are taken from HTTPS_PROXY) and run the same command again"
             }
             Self::Digest { .. } | Self::Size { .. } => {
-                "run the same command again; if it is the same then, the registry or something before it changes what is \
-                 sent: ask another one with --registry-mirror, or have the image pushed anew"
+                "run the same command again; if it is the same then, what is there is damaged, or something on the way \
+                 changes it: ask another registry with --registry-mirror, or have the image written anew"
             }
             Self::Offline { .. } => "run the same command once without --offline",
             Self::Stopped { .. } => "run the same command again",

@@ -43,12 +43,12 @@ pub(super) fn ask(name: &str, server: &str, file: &Path, stop: &Stop) -> Result<
     let program = format!("docker-credential-{name}");
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if !name.bytes().all(plain) {
-        return Err(failed(file, &program, server, "is no name of a program".to_owned()));
+        return Err(failed(file, &program, server, "is no name of a program"));
     }
     ask_program(PATIENCE, &program, server, file, stop)
 }
 
-fn failed(file: &Path, program: &str, server: &str, reason: String) -> RegistryError {
+fn failed(file: &Path, program: &str, server: &str, reason: &str) -> RegistryError {
     let reason = format!("it names the program `{program}` for {server}, which {reason}");
     RegistryError::Credentials { path: file.to_owned(), reason }
 }
@@ -60,7 +60,7 @@ fn ask_program(
     file: &Path,
     stop: &Stop,
 ) -> Result<Option<Credential>, RegistryError> {
-    let failed = |reason: String| failed(file, program, server, reason);
+    let failed = |reason: String| failed(file, program, server, &reason);
     let spawned =
         Command::new(program).arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = spawned.map_err(|error| failed(format!("cannot be run: {error}")))?;

@@ -171,7 +171,7 @@ impl Repository {
         told: (&dyn Progress, Digest),
     ) -> Result<Stored, RegistryError> {
         let may = |endpoint: &Endpoint| endpoint.address.pulls;
-        let sealed = self.first(may, told.0, |endpoint| endpoint.fetch(digest, size, incoming.store(), told))?;
+        let mut sealed = self.first(may, told.0, |endpoint| endpoint.fetch(digest, size, incoming.store(), told))?;
         let stored = sealed.stored();
         // While others still come.
         sealed.sync()?;

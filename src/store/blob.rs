@@ -96,6 +96,8 @@ pub struct SealedBlob {
     path: TempPath,
     stored: Stored,
     store: Arc<Inner>,
+    /// It is on the disk already.
+    synced: bool,
 }
 
 impl BlobWriter {
@@ -103,7 +105,8 @@ impl BlobWriter {
     pub fn seal(self) -> SealedBlob {
         let Self { file, hasher, store } = self;
         let size = hasher.size();
-        SealedBlob { path: file.into_temp_path(), stored: Stored { digest: hasher.finish(), size }, store }
+        let stored = Stored { digest: hasher.finish(), size };
+        SealedBlob { path: file.into_temp_path(), stored, store, synced: false }
     }
 }
 
@@ -117,8 +120,13 @@ impl SealedBlob {
     ///
     /// # Errors
     /// `Io`.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.open()?.sync_all().map_err(StoreError::io("write", &self.path))
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        let file = self.open()?;
+        file.set_permissions(Permissions::from_mode(0o444))
+            .and_then(|()| file.sync_all())
+            .map_err(StoreError::io("write", &self.path))?;
+        self.synced = true;
+        Ok(())
     }
 
     /// Opens it for reading.
@@ -133,18 +141,15 @@ impl SealedBlob {
     ///
     /// # Errors
     /// `Io`.
-    pub fn commit(self) -> Result<Stored, StoreError> {
-        let Self { path, stored, store } = self;
-        let target = store.blobs.join(stored.digest.hex());
-        if fs::symlink_metadata(&target).is_ok_and(|there| there.is_file() && there.len() == stored.size) {
-            return Ok(stored);
+    pub fn commit(mut self) -> Result<Stored, StoreError> {
+        let target = self.store.blobs.join(self.stored.digest.hex());
+        if fs::symlink_metadata(&target).is_ok_and(|there| there.is_file() && there.len() == self.stored.size) {
+            return Ok(self.stored);
         }
-        File::open(&path)
-            .and_then(|file| {
-                file.set_permissions(Permissions::from_mode(0o444))?;
-                file.sync_all()
-            })
-            .map_err(StoreError::io("write", &path))?;
+        if !self.synced {
+            self.sync()?;
+        }
+        let Self { path, stored, store, .. } = self;
         path.persist(&target).map_err(|error| StoreError::Io {
             action: "publish",
             path: target.clone(),
