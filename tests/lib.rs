@@ -13,6 +13,7 @@ mod contents;
 mod corpus;
 mod dockerfiles;
 mod downloading;
+mod escapes;
 mod exports;
 mod exports_command;
 mod exports_documents;

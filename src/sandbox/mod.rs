@@ -57,6 +57,7 @@ mod patchwork;
 mod plan;
 mod probe;
 mod program;
+mod sealed;
 mod setup;
 mod stage;
 mod step;

@@ -75,7 +75,12 @@ fn lift(descriptor: impl AsFd, above: i32) -> io::Result<OwnedFd> {
 
 fn act(op: &SetupOp, identity: &Identity, kept: &[(i32, OwnedFd)]) -> io::Result<()> {
     match op {
-        SetupOp::NewSession => sys::new_session(),
+        SetupOp::NewSession => {
+            sys::new_session()?;
+            // Not all kernels have keys, nor all users room for one more; the filter forbids to ask for any.
+            let _ = sys::new_session_keyring();
+            Ok(())
+        }
         SetupOp::Settle => {
             sys::reset_signals()?;
             sys::set_umask(UMASK);
