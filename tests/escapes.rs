@@ -5,9 +5,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dockless::sandbox::{Cancel, Mount, Network, Outcome, Step, StepMount};
+use dockless::sandbox::{Cancel, Mount, Network, Outcome, Step, StepMount, Ulimit};
 
-use crate::support::cell::{Cell, bind};
+use crate::support::cell::{Cell, bind, is_running};
 use crate::support::probe::{self, Call, Way};
 
 /// A step with the surroundings of a foreign graph, over a writable root.
@@ -303,4 +303,41 @@ fn the_builders_own_program_cannot_be_written_through_the_process_that_becomes_t
     let unsealed = if rustix::process::geteuid().is_root() { erofs } else { eperm };
     refused(&change, &[unsealed, erofs]);
     refused(&write, &[eacces, etxtbsy, erofs]);
+}
+
+#[test]
+fn a_fork_bomb_is_limited_where_asked_and_always_ends_with_its_step() {
+    let script = "n=0; while [ $n -lt 150 ]; do sleep 67.5 & n=$((n+1)); done 2>/dev/null; echo through; wait";
+    let Some(cells) = both(script) else { return };
+    for cell in cells {
+        let limit = |most| Ulimit { name: "nproc".to_owned(), soft: most, hard: Some(most) };
+        let cell = cell.with(|step| {
+            step.timeout = Some(Duration::from_secs(3));
+            step.args[2] = step.args[2].replace("67.5", &format!("67.{}", std::process::id()));
+        });
+        let (outcome, log) = cell.run();
+        assert_eq!((outcome, log.as_str()), (Outcome::TimedOut, "through\n"));
+        assert!(!is_running(&format!("67.{}", std::process::id())));
+        // The kernel never counts processes of the machine's root (`setrlimit(2)`).
+        if !rustix::process::geteuid().is_root() {
+            let (_, log) = cell.with(|step| step.ulimits.push(limit(40))).run();
+            assert!(!log.contains("through"), "{log}");
+            assert!(!is_running(&format!("67.{}", std::process::id())));
+        }
+    }
+}
+
+#[test]
+fn memory_that_looks_like_disk_has_a_bound_and_so_has_a_file_where_asked() {
+    let script = "head -c 70000000 /dev/zero > /dev/shm/x 2>/dev/null || echo shm; rm -f /dev/shm/x; \
+                  head -c 100000 /dev/zero > /dev/x 2>/dev/null || echo dev; rm -f /dev/x; \
+                  (head -c 100000 /dev/zero > /file) 2>/dev/null || echo file; rm -f /file";
+    let Some(cell) = foreign(script) else { return };
+    let limit = Ulimit { name: "fsize".to_owned(), soft: 1 << 30, hard: Some(1 << 30) };
+    assert_eq!(cell.output(), "shm\ndev");
+    let cell = cell.with(|step| step.ulimits.push(limit));
+    assert_eq!(cell.output(), "shm\ndev");
+    let limit = Ulimit { name: "fsize".to_owned(), soft: 1000, hard: Some(1000) };
+    // The shell has a word about SIGXFSZ, too.
+    assert!(cell.with(|step| step.ulimits = vec![limit]).output().ends_with("\nfile"));
 }

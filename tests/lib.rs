@@ -54,6 +54,7 @@ mod registries_reach;
 mod rootfs;
 mod rootfs_images;
 mod rootfs_properties;
+mod secrets;
 mod snapshots;
 mod store;
 mod support;
