@@ -85,12 +85,12 @@ const FORBIDDEN: [(&str, u32); 51] = [
 
 #[test]
 fn mounting_keys_modules_io_uring_bpf_and_other_ways_into_the_kernel_are_closed() {
-    let calls: Vec<Call> =
+    let tried: Vec<Call> =
         FORBIDDEN.iter().map(|(_, number)| Call::new(Way::X86_64, *number, &[0x1000_0000])).collect();
     let Some(cells) = both(&probe::script("/probe")) else { return };
     for cell in cells {
         let programs = cell.dir.path().join("programs");
-        probe::write(&programs, &calls);
+        probe::write(&programs, &tried);
         let output = cell.with(|step| step.mounts.push(bind(&programs, Path::new("/probe"), true))).output();
         for (name, number) in FORBIDDEN {
             let line = format!("{} 1", Call::new(Way::X86_64, number, &[0x1000_0000]).name());
@@ -168,11 +168,11 @@ fn process_1_is_neither_traced_nor_read_nor_ended() {
          for f in *; do ./$f; echo $?; done; exit 7"
     );
     // PTRACE_ATTACH and PTRACE_SEIZE.
-    let calls = [16, 0x4206].map(|request| Call::new(Way::X86_64, 101, &[request, 1]));
+    let traces = [16, 0x4206].map(|request| Call::new(Way::X86_64, 101, &[request, 1]));
     let Some(cells) = both(&script) else { return };
     for cell in cells {
         let programs = cell.dir.path().join("programs");
-        probe::write(&programs, &calls);
+        probe::write(&programs, &traces);
         let cell = cell.with(|step| step.mounts.push(bind(&programs, Path::new("/probe"), true)));
         let (outcome, output) = cell.run();
         assert_eq!((outcome, output.as_str()), (Outcome::Code(7), "dockless --dockless-life init 1\n1\n"));
