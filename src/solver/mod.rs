@@ -36,6 +36,7 @@ mod nested;
 mod record;
 mod run;
 mod schedule;
+mod scrub;
 mod source;
 mod step;
 mod tree;
