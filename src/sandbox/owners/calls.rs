@@ -39,6 +39,9 @@ pub(super) enum Kind {
     Setxattr,
     Lsetxattr,
     Fsetxattr,
+    /// `PR_SET_KEEPCAPS`.
+    Prctl,
+    Capset,
     /// Another root or other mounts than those of process 1.
     Elsewhere,
 }
@@ -57,7 +60,7 @@ pub(super) struct Meaning {
 const NONE: u32 = u32::MAX;
 
 /// Kind, and its numbers: x86-64, i386, and i386 with ids of 16 bits.
-const CALLS: [(Kind, u32, u32, u32); 44] = [
+const CALLS: [(Kind, u32, u32, u32); 46] = [
     (Kind::Chown, 92, 212, 182),
     (Kind::Lchown, 94, 198, 16),
     (Kind::Fchown, 93, 207, 95),
@@ -98,6 +101,8 @@ const CALLS: [(Kind, u32, u32, u32); 44] = [
     (Kind::Setxattr, 188, 226, NONE),
     (Kind::Lsetxattr, 189, 227, NONE),
     (Kind::Fsetxattr, 190, 228, NONE),
+    (Kind::Prctl, 157, 172, NONE),
+    (Kind::Capset, 126, 185, NONE),
     // chroot, pivot_root, unshare, setns.
     (Kind::Elsewhere, 161, 61, NONE),
     (Kind::Elsewhere, 155, 217, NONE),
@@ -134,6 +139,10 @@ fn flags_of(kind: Kind) -> Option<u8> {
 /// The filter that has these calls asked about.
 pub(super) fn filter() -> Filter {
     let rules = |kind: Kind, number: u32| -> Vec<Rule> {
+        if kind == Kind::Prctl {
+            let condition = Condition::int(0, Test::Equal, libc::PR_SET_KEEPCAPS.cast_unsigned());
+            return vec![Rule { number, conditions: vec![condition], action: Action::Notify }];
+        }
         let Some(argument) = flags_of(kind) else { return vec![Rule::always(number, Action::Notify)] };
         [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY]
             .map(|bit| {
