@@ -60,7 +60,9 @@ pub(super) struct Meaning {
 const NONE: u32 = u32::MAX;
 
 /// Kind, and its numbers: x86-64, i386, and i386 with ids of 16 bits.
-const CALLS: [(Kind, u32, u32, u32); 46] = [
+type Numbers = (Kind, u32, u32, u32);
+
+const CALLS: [Numbers; 46] = [
     (Kind::Chown, 92, 212, 182),
     (Kind::Lchown, 94, 198, 16),
     (Kind::Fchown, 93, 207, 95),
@@ -152,12 +154,12 @@ pub(super) fn filter() -> Filter {
             })
             .to_vec()
     };
-    let table = |numbers: &dyn Fn(&(Kind, u32, u32, u32)) -> [u32; 2]| {
+    let table = |numbers: fn(&Numbers) -> [u32; 2]| {
         let all = CALLS.iter().flat_map(|call| numbers(call).map(|number| (call.0, number)));
         let rules = all.filter(|(_, number)| *number != NONE).flat_map(|(kind, number)| rules(kind, number)).collect();
         Table { rules, otherwise: Action::Allow, beyond: None }
     };
-    Filter { x86_64: table(&|call| [call.1, NONE]), i386: table(&|call| [call.2, call.3]), foreign: Action::Allow }
+    Filter { x86_64: table(|call| [call.1, NONE]), i386: table(|call| [call.2, call.3]), foreign: Action::Allow }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::calls::{Kind, Meaning, meaning};
 use super::creds::{Change, Creds, Of};
 use super::stat;
-use super::view::{View, name, text};
+use super::view::{self, View, name, text};
 use crate::ownership::{self, Special};
 use crate::sys::{self, Answer, Call, Listener};
 
@@ -263,7 +263,7 @@ impl Overseer {
             None => return Err(Stop::Continue),
         };
         if path.is_empty() {
-            return if empty { Ok(self.view.descriptor(call.thread, directory)?) } else { Err(Stop::Continue) };
+            return if empty { Ok(view::descriptor(call.thread, directory)?) } else { Err(Stop::Continue) };
         }
         Ok(self.view.open(call.thread, directory, &path, follow)?)
     }
