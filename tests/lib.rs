@@ -56,6 +56,7 @@ mod lowering;
 mod marshalling;
 mod messages_command;
 mod messages_report;
+mod owners;
 mod patterns;
 mod policies;
 mod recipe_images;

@@ -111,12 +111,11 @@ pub fn owner_of(path: &Path, kind: FileType) -> Option<(u32, u32)> {
     let name = if is_plain { OWNER } else { SECURITY_CAPABILITY };
     let mut value = [0; ROOM];
     let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..]).ok()?;
-    let mut records = Records::default();
-    if is_plain {
-        records.read(name, &value[..length])
-    } else {
-        records.owner = decode(&value[..length])
+    if !is_plain {
+        return decode(&value[..length]);
     }
+    let mut records = Records::default();
+    records.read(name, &value[..length]);
     records.owner
 }
 

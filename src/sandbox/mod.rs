@@ -22,8 +22,8 @@
 //! because all of it is a way in for the machine. Mount points that had to be made are removed again.
 //!
 //! Ids: root and users with a range (`subuid(5)`) give the step all their ids. Where one id only exists, every file
-//! is the user's: `chown` to another id fails in a step with `EINVAL`, no other user can be become, and unpacked files
-//! show no other owner.
+//! is the user's, and other owners and users are emulated and recorded (`owners`), except in bare steps, where `chown` to
+//! another id fails with `EINVAL` and no other user can be become.
 //!
 //! What is not protected: there is no seccomp filter, no limit of memory or processes, and with [`Network::Host`] a
 //! step reaches abstract sockets of the machine. A step that keeps a shared file of its mounts busy slows others.

@@ -39,6 +39,9 @@ pub(super) enum Kind {
     Setxattr,
     Lsetxattr,
     Fsetxattr,
+    /// `PR_SET_KEEPCAPS`.
+    Prctl,
+    Capset,
     /// Another root or other mounts than those of process 1.
     Elsewhere,
 }
@@ -57,7 +60,9 @@ pub(super) struct Meaning {
 const NONE: u32 = u32::MAX;
 
 /// Kind, and its numbers: x86-64, i386, and i386 with ids of 16 bits.
-const CALLS: [(Kind, u32, u32, u32); 44] = [
+type Numbers = (Kind, u32, u32, u32);
+
+const CALLS: [Numbers; 46] = [
     (Kind::Chown, 92, 212, 182),
     (Kind::Lchown, 94, 198, 16),
     (Kind::Fchown, 93, 207, 95),
@@ -98,6 +103,8 @@ const CALLS: [(Kind, u32, u32, u32); 44] = [
     (Kind::Setxattr, 188, 226, NONE),
     (Kind::Lsetxattr, 189, 227, NONE),
     (Kind::Fsetxattr, 190, 228, NONE),
+    (Kind::Prctl, 157, 172, NONE),
+    (Kind::Capset, 126, 185, NONE),
     // chroot, pivot_root, unshare, setns.
     (Kind::Elsewhere, 161, 61, NONE),
     (Kind::Elsewhere, 155, 217, NONE),
@@ -134,6 +141,10 @@ fn flags_of(kind: Kind) -> Option<u8> {
 /// The filter that has these calls asked about.
 pub(super) fn filter() -> Filter {
     let rules = |kind: Kind, number: u32| -> Vec<Rule> {
+        if kind == Kind::Prctl {
+            let condition = Condition::int(0, Test::Equal, libc::PR_SET_KEEPCAPS.cast_unsigned());
+            return vec![Rule { number, conditions: vec![condition], action: Action::Notify }];
+        }
         let Some(argument) = flags_of(kind) else { return vec![Rule::always(number, Action::Notify)] };
         [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY]
             .map(|bit| {
@@ -143,12 +154,12 @@ pub(super) fn filter() -> Filter {
             })
             .to_vec()
     };
-    let table = |numbers: &dyn Fn(&(Kind, u32, u32, u32)) -> [u32; 2]| {
+    let table = |numbers: fn(&Numbers) -> [u32; 2]| {
         let all = CALLS.iter().flat_map(|call| numbers(call).map(|number| (call.0, number)));
         let rules = all.filter(|(_, number)| *number != NONE).flat_map(|(kind, number)| rules(kind, number)).collect();
         Table { rules, otherwise: Action::Allow, beyond: None }
     };
-    Filter { x86_64: table(&|call| [call.1, NONE]), i386: table(&|call| [call.2, call.3]), foreign: Action::Allow }
+    Filter { x86_64: table(|call| [call.1, NONE]), i386: table(|call| [call.2, call.3]), foreign: Action::Allow }
 }
 
 #[cfg(test)]

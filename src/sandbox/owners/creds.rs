@@ -93,16 +93,26 @@ pub(super) struct Creds {
     pub(super) user: Set,
     pub(super) group: Set,
     pub(super) groups: BTreeSet<u32>,
+    /// Privileges outlive the last id of root (`prctl(2)` `PR_SET_KEEPCAPS`).
+    pub(super) keeps: bool,
+    /// They have done so.
+    pub(super) kept: bool,
 }
 
 impl Creds {
     pub(super) fn new(uid: u32, gid: u32, groups: &[u32]) -> Self {
-        Self { user: Set::all(uid), group: Set::all(gid), groups: groups.iter().copied().collect() }
+        Self {
+            user: Set::all(uid),
+            group: Set::all(gid),
+            groups: groups.iter().copied().collect(),
+            keeps: false,
+            kept: false,
+        }
     }
 
-    /// Whoever is user 0 has the privileges of `capabilities(7)`; those of others are not followed.
+    /// Whoever is user 0 has the privileges of `capabilities(7)`, or has kept them; single ones are not followed.
     pub(super) fn is_root(&self) -> bool {
-        self.user.effective == 0
+        self.user.effective == 0 || self.kept
     }
 
     /// Whose a new file is.
@@ -130,7 +140,10 @@ impl Creds {
             Change::File(id) => set.set_file(id, privileged),
         };
         Ok(match of {
-            Of::User => Self { user: set, ..self.clone() },
+            Of::User => {
+                let left = self.user.has(0) && !set.has(0);
+                Self { user: set, kept: if left { self.keeps } else { self.kept }, ..self.clone() }
+            }
             Of::Group => Self { group: set, ..self.clone() },
         })
     }
@@ -141,7 +154,8 @@ impl Creds {
 
     /// What becomes of it at `execve(2)` of a file that gives a user or a group.
     pub(super) fn execute(&self, uid: Option<u32>, gid: Option<u32>) -> Self {
-        Self { user: self.user.execute(uid), group: self.group.execute(gid), groups: self.groups.clone() }
+        let groups = self.groups.clone();
+        Self { user: self.user.execute(uid), group: self.group.execute(gid), groups, keeps: false, kept: false }
     }
 
     /// Tells whether it may give a file of `owner` to others (`chown(2)`).
@@ -190,6 +204,14 @@ mod tests {
         let only = joe.execute(Some(7), None).change(Of::User, Change::Two(KEEP, 5)).expect("its own");
         assert_eq!((only.user.effective, only.user.saved), (5, 7));
         assert_eq!(joe.execute(None, None), joe);
+    }
+
+    #[test]
+    fn privileges_are_kept_where_asked_for_and_until_something_is_executed() {
+        let root = Creds { keeps: true, ..Creds::new(0, 0, &[]) };
+        let joe = root.change(Of::User, Change::Three([5; 3])).expect("root may");
+        assert!(joe.is_root() && joe.change(Of::Group, Change::Three([6; 3])).is_ok());
+        assert!(!joe.execute(None, None).is_root());
     }
 
     #[test]

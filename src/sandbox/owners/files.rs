@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::calls::{Kind, Meaning};
 use super::overseer::{Overseer, Stop, Verdict, at_flags, descriptor, id, is_record, low, path};
-use super::view::{Spot, name};
+use super::view::{self, Spot, name};
 use crate::ownership::{self, SECURITY_CAPABILITY, Special};
 use crate::sys::{self, Call};
 
@@ -104,8 +104,8 @@ impl Overseer {
             }
             let spot = self.view.spot(call.thread, directory, &path).map_err(|_| Stop::Continue)?;
             let owner = self.owner_in(call, &spot.parent)?;
-            let made = flags | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            match rustix::fs::openat(&spot.parent, &*spot.leaf, made, mode) {
+            let creating = flags | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            match rustix::fs::openat(&spot.parent, &*spot.leaf, creating, mode) {
                 Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => return Err(Stop::Continue),
                 other => (other?, owner),
             }
@@ -134,7 +134,7 @@ impl Overseer {
     }
 
     fn adopt_umask(&self, call: &Call) -> Result<(), Stop> {
-        let umask = self.view.status(call.thread, "Umask:").and_then(|text| u32::from_str_radix(&text, 8).ok());
+        let umask = view::status(call.thread, "Umask:").and_then(|text| u32::from_str_radix(&text, 8).ok());
         sys::set_umask(umask.ok_or(Stop::Continue)?);
         self.still(call)
     }
@@ -223,12 +223,12 @@ impl Overseer {
         let file = self.named(call, place, flags.contains(AtFlags::EMPTY_PATH), follow).map_err(|_| Stop::Continue)?;
         let stat = rustix::fs::fstat(&file)?;
         let mut given = (None, None);
-        let gives = stat.st_mode & (libc::S_ISUID | libc::S_ISGID) != 0
+        let is_set_id = stat.st_mode & (libc::S_ISUID | libc::S_ISGID) != 0
             && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
             && !rustix::fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::NOSUID)
-            && self.view.status(call.thread, "NoNewPrivs:").is_some_and(|flag| flag == "0");
+            && view::status(call.thread, "NoNewPrivs:").is_some_and(|flag| flag == "0");
         let seen = self.look(&file)?;
-        if gives && seen.is_ours() {
+        if is_set_id && seen.is_ours() {
             let (uid, gid) = seen.owner();
             given.0 = (stat.st_mode & libc::S_ISUID != 0).then_some(uid);
             given.1 =
@@ -258,7 +258,7 @@ impl Overseer {
         }
         let [place, _, value, size, ..] = call.arguments;
         let file = match kind {
-            Kind::Fsetxattr => self.view.descriptor(call.thread, descriptor(place))?,
+            Kind::Fsetxattr => view::descriptor(call.thread, descriptor(place))?,
             _ => self.named(call, (libc::AT_FDCWD, place), false, kind == Kind::Setxattr)?,
         };
         if self.look(&file)?.kind != FileType::RegularFile {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::calls::{Kind, Meaning, meaning};
 use super::creds::{Change, Creds, Of};
 use super::stat;
-use super::view::{View, name, text};
+use super::view::{self, View, name, text};
 use crate::ownership::{self, Special};
 use crate::sys::{self, Answer, Call, Listener};
 
@@ -19,6 +19,9 @@ const MOST: usize = 1 << 16;
 
 /// Real-time limits from here on, which nobody reaches and nobody sets, number [`Overseer::known`].
 const TAGS: u64 = 1 << 60;
+
+/// `CAP_CHOWN`, `CAP_SETGID` and `CAP_SETUID` (`linux/capability.h`).
+const IDS: u32 = 1 | 1 << 6 | 1 << 7;
 
 /// Why a call is not answered with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +117,18 @@ impl Overseer {
                 self.view.away = true;
                 Err(Stop::Continue)
             }
+            Kind::Prctl => {
+                let keeps = low(call.arguments[1]) == 1;
+                self.keep(call, |creds| Creds { keeps, ..creds })
+            }
+            Kind::Capset => {
+                // Version, process; then effective, permitted and inheritable bits (`capget(2)`).
+                let mut data = [0; 12];
+                let count = sys::read_memory(call.thread, call.arguments[1], &mut data).map_err(|_| Stop::Continue)?;
+                let permitted = u32::from_le_bytes([data[4], data[5], data[6], data[7]]);
+                let none = count == data.len() && permitted & IDS == 0;
+                self.keep(call, |creds| Creds { kept: creds.kept && !none, ..creds })
+            }
             Kind::Chown | Kind::Lchown | Kind::Fchown | Kind::Fchownat => self.chown(call, meaning),
             Kind::Execve | Kind::Execveat => self.execute(call, meaning.kind),
             Kind::Setxattr | Kind::Lsetxattr | Kind::Fsetxattr => self.set_attribute(call, meaning.kind),
@@ -147,6 +162,17 @@ impl Overseer {
         let creds = self.creds(call.thread);
         let changed = creds.change(of, change).map_err(Stop::Errno)?;
         if changed == *creds { Ok(0) } else { self.become_other(call, changed) }
+    }
+
+    /// Notes what becomes of privileges, and lets the kernel do it as well.
+    fn keep(&mut self, call: &Call, change: impl FnOnce(Creds) -> Creds) -> Verdict {
+        let creds = self.creds(call.thread);
+        let changed = change(creds.clone());
+        if changed != *creds {
+            self.still(call)?;
+            self.become_other(call, changed)?;
+        }
+        Err(Stop::Continue)
     }
 
     fn set_groups(&mut self, call: &Call, meaning: Meaning) -> Verdict {
@@ -237,7 +263,7 @@ impl Overseer {
             None => return Err(Stop::Continue),
         };
         if path.is_empty() {
-            return if empty { Ok(self.view.descriptor(call.thread, directory)?) } else { Err(Stop::Continue) };
+            return if empty { Ok(view::descriptor(call.thread, directory)?) } else { Err(Stop::Continue) };
         }
         Ok(self.view.open(call.thread, directory, &path, follow)?)
     }

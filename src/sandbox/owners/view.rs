@@ -46,12 +46,6 @@ impl View {
         Ok(Self { proc, root, place, away: false })
     }
 
-    /// Opens a descriptor of the program, or its working directory, without rights.
-    pub(super) fn descriptor(&self, thread: u32, number: i32) -> Result<OwnedFd> {
-        let name = if number == libc::AT_FDCWD { format!("{thread}/cwd") } else { format!("{thread}/fd/{number}") };
-        rustix::fs::openat(CWD, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-    }
-
     /// Opens what the program means by `path`, without rights. `LOOP` where the way leads over another process's, and so
     /// perhaps over our own, descriptors.
     pub(super) fn open(&self, thread: u32, directory: i32, path: &CStr, follow: bool) -> Result<OwnedFd> {
@@ -62,7 +56,7 @@ impl View {
         if let Some(own) = own(thread, path, follow) {
             return rustix::fs::openat(CWD, own, flags, Mode::empty());
         }
-        let base = if path.to_bytes().starts_with(b"/") { None } else { Some(self.descriptor(thread, directory)?) };
+        let base = if path.to_bytes().starts_with(b"/") { None } else { Some(descriptor(thread, directory)?) };
         let base = base.as_ref().map_or(CWD, AsFd::as_fd);
         self.below_its_root(thread, || {
             rustix::fs::openat2(base, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
@@ -89,13 +83,19 @@ impl View {
         enter(self.root.as_fd()).and_then(|()| rustix::process::fchdir(&self.proc))?;
         found
     }
+}
 
-    /// Reads one line of what `/proc` says about a thread (`proc_pid_status(5)`).
-    pub(super) fn status(&self, thread: u32, field: &str) -> Option<String> {
-        let text = std::fs::read_to_string(format!("{thread}/status")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-        Some(line.trim().to_owned())
-    }
+/// Opens a descriptor of the program, or its working directory, without rights.
+pub(super) fn descriptor(thread: u32, number: i32) -> Result<OwnedFd> {
+    let name = if number == libc::AT_FDCWD { format!("{thread}/cwd") } else { format!("{thread}/fd/{number}") };
+    rustix::fs::openat(CWD, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Reads one line of what `/proc` says about a thread (`proc_pid_status(5)`).
+pub(super) fn status(thread: u32, field: &str) -> Option<String> {
+    let text = std::fs::read_to_string(format!("{thread}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().to_owned())
 }
 
 /// The name by which an open file can be reached, from our working directory.

@@ -1,0 +1,224 @@
+//! A graph is built to the same layers with many ids and with one.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use dockless::llb::{Graph, GraphBuilder, op, pb};
+use dockless::oci::Arch;
+use dockless::source::read_rootfs;
+use serde_json::Value;
+
+use crate::support::{self, skip};
+
+/// The root filesystem of the graph: Debian without apt and dpkg.
+const BASE: &str = "minbase-x86_64";
+
+/// What root does: all that changes owners in a usual image.
+const ROOT: &str = "set -eu
+groupadd -g 2000 staffers
+useradd -m -u 1000 -s /bin/sh joe
+mkdir -p /srv/shared /srv/d /opt
+echo x > /srv/f; chown daemon:mail /srv/f; chmod 6755 /srv/f
+ln -s f /srv/l; ln /srv/f /srv/hard; mkfifo /srv/p; chown -h 5:6 /srv/l /srv/p
+chgrp 2000 /srv/shared; chmod 2775 /srv/shared; echo y > /srv/shared/f; mkdir /srv/shared/d
+export HOME=/home/joe; cd /home/joe; setpriv --reuid=1000 --regid=1000 --clear-groups sh -c 'umask 027; id > ~/id; mkdir ~/d; ln -s id ~/l; mkfifo ~/p; echo z > /tmp/joes'
+setpriv --reuid=1000 --regid=1000 --groups=1000,2000 sh -c 'id -G > /srv/shared/groups && chgrp 2000 /tmp/joes'
+install -o games -g games -m 4711 /bin/true /srv/tool
+mkdir /srv/tar && tar -C /srv -cf - f l p shared tool | tar -C /srv/tar -xpf -
+cp -a /home/joe /srv/copy
+chown 5:6 /srv/d; chown 0:0 /srv/d
+chown -R 1000:2000 /opt
+find /srv /home/joe /tmp/joes -printf '%p %u:%g %m\\n' | sort > /seen
+rm -f /var/log/faillog /var/log/lastlog
+";
+
+/// What joe does.
+const JOE: &str = "set -eu
+id -un > ~/who; mkdir -p ~/a/b; echo > ~/a/b/c; ln -s c ~/a/b/l
+chmod 700 ~/a; ! chown 0 ~/who 2>/dev/null; test \"$(stat -c %U:%G ~/a/b/c ~/who | sort -u)\" = joe:joe
+";
+
+fn exec(script: &str, user: &str) -> pb::op::Op {
+    pb::op::Op::Exec(pb::ExecOp {
+        meta: Some(pb::Meta {
+            args: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+            cwd: "/".to_owned(),
+            user: user.to_owned(),
+            ..pb::Meta::default()
+        }),
+        mounts: vec![pb::Mount { output: 0, readonly: false, ..op::bind(0, "/") }],
+        network: pb::NetMode::None.into(),
+        ..pb::ExecOp::default()
+    })
+}
+
+fn by_id(uid: u32, gid: u32) -> Option<pb::ChownOpt> {
+    let id = |id| Some(pb::UserOpt { user: Some(pb::user_opt::User::ById(id)) });
+    Some(pb::ChownOpt { user: id(uid), group: id(gid) })
+}
+
+fn graph() -> Graph {
+    use pb::file_action::Action::{Copy, Mkdir, Symlink};
+    let lock = read_rootfs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("rootfs"), BASE).expect("locked").lock;
+    let mut builder = GraphBuilder::new();
+    let add = |builder: &mut GraphBuilder, name, op, inputs: &[_]| builder.add(name, op, inputs, Arch::X86_64, &[]);
+    let base = add(&mut builder, "base", op::oci_layout(&format!("dockless/{BASE}"), &lock.manifest), &[]);
+    let root = add(&mut builder, "what root does", exec(ROOT, ""), &[base]);
+    let joe = add(&mut builder, "what joe does", exec(JOE, "joe"), &[root]);
+    let action =
+        |input, secondary_input, action| pb::FileAction { input, secondary_input, output: -1, action: Some(action) };
+    let mkdir = pb::FileActionMkDir {
+        path: "/theirs".to_owned(),
+        mode: 0o755,
+        owner: by_id(7, 9),
+        timestamp: 0,
+        ..Default::default()
+    };
+    let symlink = pb::FileActionSymlink {
+        oldpath: "nowhere".to_owned(),
+        newpath: "/theirs/link".to_owned(),
+        owner: by_id(8, 8),
+        timestamp: 0,
+    };
+    let copy = |dest: &str, owner| pb::FileActionCopy {
+        src: "/home/joe".to_owned(),
+        dest: dest.to_owned(),
+        owner,
+        mode: -1,
+        dir_copy_contents: true,
+        create_dest_path: true,
+        timestamp: 0,
+        ..Default::default()
+    };
+    let mut actions = vec![
+        action(0, -1, Mkdir(mkdir)),
+        action(2, -1, Symlink(symlink)),
+        action(3, 1, Copy(copy("/theirs/kept", None))),
+        action(4, 1, Copy(copy("/theirs/given", by_id(33, 34)))),
+    ];
+    actions[3].output = 0;
+    let file = pb::op::Op::File(pb::FileOp { actions });
+    let last = add(&mut builder, "files", file, &[root, joe]);
+    builder.finish(last)
+}
+
+/// Builds the graph; returns the digests of its layers and who owns what in them. `None` where there is no mirror.
+fn build(place: &Path, name: &str, before: &[&str]) -> Option<(Vec<Value>, Vec<String>)> {
+    let place = place.join(name);
+    fs::create_dir(&place).expect("a directory");
+    let (layout, tar, program) = (place.join("image"), place.join("tree.tar"), env!("CARGO_BIN_EXE_dockless"));
+    for output in [
+        format!("type=oci,dest={},rewrite-timestamp=true", layout.display()),
+        format!("type=tar,dest={}", tar.display()),
+    ] {
+        let words: Vec<&str> = before.iter().copied().chain([program]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(["solve", "--progress", "plain", "--epoch", "1", "--store"]).arg(place.join("store"));
+        command.args(["--output", &output]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let _ = child.stdin.take().expect("piped").write_all(&graph().to_bytes());
+        let output = child.wait_with_output().expect("the binary ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        if said.contains("could not be fetched") {
+            skip("mirror", &said);
+            return None;
+        }
+        assert!(output.status.success(), "{name}: {said}");
+    }
+    let read = |path: PathBuf| -> Value { serde_json::from_slice(&fs::read(path).expect("read")).expect("JSON") };
+    let blob = |descriptor: &Value| {
+        read(layout.join("blobs").join(descriptor["digest"].as_str().expect("a digest").replace(':', "/")))
+    };
+    let manifest = blob(&read(layout.join("index.json"))["manifests"][0]);
+    let layers = blob(&manifest["config"])["rootfs"]["diff_ids"].as_array().expect("layers").clone();
+    let mut owners = Vec::new();
+    for entry in tar::Archive::new(BufReader::new(File::open(&tar).expect("a tar"))).entries().expect("entries") {
+        let entry = entry.expect("an entry");
+        let path = entry.path().expect("a path").display().to_string();
+        let path = path.trim_start_matches("./").trim_end_matches('/');
+        if ["srv", "home/joe", "theirs", "opt", "tmp/joes"].iter().any(|top| path.starts_with(top)) {
+            let header = entry.header();
+            let (uid, gid) = (header.uid().expect("a user"), header.gid().expect("a group"));
+            owners.push(format!("{path} {uid}:{gid} {:o}", header.mode().expect("a mode") & 0o7777));
+        }
+    }
+    owners.sort();
+    Some((layers, owners))
+}
+
+/// Trees of an ordinary user hold files of ids that only a namespace can remove.
+struct Place(tempfile::TempDir);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if dockless::store::remove_tree(self.0.path()).is_err() {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--map-auto", "rm", "-rf", "--"]).arg(self.0.path());
+            let _ = command.stderr(Stdio::null()).status();
+        }
+    }
+}
+
+#[test]
+fn a_graph_of_many_owners_has_the_same_layers_with_one_id() {
+    let trials = support::cell::launcher().probe(Path::new("/tmp")).expect("the probe runs").trials;
+    if !trials.can_run() {
+        return skip("userns", &format!("{trials:?}"));
+    }
+    if dockless::source::host_mirrors(Path::new("/")).is_ok_and(|mirrors| mirrors.is_empty()) {
+        return skip("mirror", "apt's configuration on this machine names no Debian mirror");
+    }
+    let place = Place(tempfile::Builder::new().prefix("owners-").tempdir().expect("a directory"));
+    let Some((layers, owners)) = build(place.0.path(), "own", &[]) else { return };
+    for line in [
+        "srv/f 1:8 6755",
+        "srv/hard 1:8 6755",
+        "srv/l 5:6 777",
+        "srv/p 5:6 644",
+        "srv/d 0:0 755",
+        "srv/shared 0:2000 2775",
+        "srv/shared/f 0:2000 644",
+        "srv/shared/d 0:2000 2755",
+        "srv/shared/groups 1000:2000 644",
+        "srv/tool 5:60 4711",
+        "srv/tar/f 1:8 6755",
+        "srv/tar/l 5:6 777",
+        "srv/tar/tool 5:60 4711",
+        "srv/copy/l 1000:1000 777",
+        "home/joe/id 1000:1000 640",
+        "home/joe/p 1000:1000 640",
+        "opt 1000:2000 755",
+        "tmp/joes 1000:2000 640",
+        "theirs 7:9 755",
+        "theirs/link 8:8 777",
+        "theirs/kept/a 1000:1000 700",
+        "theirs/kept/a/b/l 1000:1000 777",
+        "theirs/given/a/b/l 33:34 777",
+        "theirs/given/who 33:34 644",
+    ] {
+        assert!(owners.iter().any(|found| found == line), "{line} is not in {owners:#?}");
+    }
+    let single = build(place.0.path(), "single", &["unshare", "--user", "--map-root-user"]).expect("a mirror");
+    assert_eq!(single.1, owners);
+    assert_eq!(single.0, layers);
+}
+
+#[test]
+fn what_is_true_of_one_id_is_true_of_root_with_one_id() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("root", "only root has to make itself a namespace of one id");
+    }
+    #[expect(clippy::disallowed_methods, reason = "this very program once more")]
+    let program = std::env::current_exe().expect("this program");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]).arg(program).args(["isolation_owners", "--show-output"]);
+    let output = command.output().expect("unshare is there");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for line in said.lines().filter(|line| line.starts_with("SKIPPED")) {
+        println!("{line}");
+    }
+}
