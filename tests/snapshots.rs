@@ -179,6 +179,7 @@ fn a_commit_over_a_parent_is_the_same_with_and_without_overlay() {
         change(&active, CHANGES).then(|| active.commit(Times::Ignored).expect("committed"))
     });
     let (Some(with), Some(without)) = (with, without) else { return };
+    assert_eq!((with.layer(), with.id()), (without.layer(), without.id()), "the same layer");
     let is_overlay = |snapshots: &Snapshots| {
         matches!(snapshots.prepare_over(&parent).expect("prepared").mount(), Mount::Overlay { .. })
     };

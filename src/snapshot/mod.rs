@@ -39,6 +39,7 @@ mod active;
 mod cache_mount;
 mod carried;
 mod committed;
+mod copied;
 mod copy;
 mod describe;
 mod error;
