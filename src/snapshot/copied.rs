@@ -125,8 +125,11 @@ impl Copied {
             rustix::fs::lsetxattr(&target, OPAQUE, b"y", XattrFlags::empty())
                 .map_err(|errno| SnapshotError::io("mark as replaced", &target)(errno.into()))?;
         }
-        let directories: Vec<_> =
-            plan.directories.into_iter().map(|(path, metadata)| (tree.join(&path), layer.join(&path), metadata)).collect();
+        let directories: Vec<_> = plan
+            .directories
+            .into_iter()
+            .map(|(path, metadata)| (tree.join(&path), layer.join(&path), metadata))
+            .collect();
         dress(&directories)
     }
 
