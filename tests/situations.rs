@@ -284,9 +284,12 @@ fn root_without_its_capabilities_is_told_which_are_missing() {
 #[test]
 fn a_user_in_an_ordinary_container_is_told_the_ways_out() {
     let Some(container) = Container::new() else { return };
-    let Some(output) = build_in(&Container { user: (777, 1000), ..container }) else { return };
+    let container = Container { user: (777, 1000), ..container };
+    let Some(output) = build_in(&container) else { return };
     let said = refused(&output);
     assert!(said.contains("seccomp=unconfined") && said.contains("only root can"), "{said}");
+    let Some(output) = build_in(&Container { filtered: false, ..container }) else { return };
+    assert!(refused(&output).contains("systempaths=unconfined"));
 }
 
 #[test]
