@@ -32,7 +32,7 @@ pub struct Active {
     /// The tree below, where only differences are kept.
     parent: Option<Snapshot>,
     /// What it is a copy of, where only differences are kept in the end.
-    copied: Option<Copied>,
+    copied: Option<Box<Copied>>,
     /// When it was begun, by the clock of the file system.
     begun: Instant,
 }
@@ -45,7 +45,7 @@ impl Active {
             lay(&layer, &active.path(), Files::Copied)?;
         }
         let copied = parent.map(|parent| Copied::of(&active.path(), parent, active.scratch.path()));
-        active.copied = copied.transpose()?;
+        active.copied = copied.transpose()?.map(Box::new);
         Ok(active)
     }
 
