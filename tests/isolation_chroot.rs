@@ -278,7 +278,7 @@ fn a_result_shares_no_file_with_a_cache() {
 }
 
 #[test]
-fn a_secret_is_gone_with_the_step_also_when_the_builder_is_killed() {
+fn a_secret_is_a_file_for_as_long_as_the_step_runs() {
     let Some(ground) = Ground::new() else { return };
     let secret = |data: &[u8]| Mount::Secret(Secret { data: data.to_vec(), uid: 7, gid: 8, mode: 0o440 });
     let mut step = ground.foreign("cat /run/secrets/key; stat -c %u:%g:%a /run/secrets/key");

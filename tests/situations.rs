@@ -191,6 +191,48 @@ fn forbid_namespaces_and_build() {
     panic!("{}", command.args(["solve", "--store", "store", "--local", "root=step"]).exec());
 }
 
+/// Two steps that change the root they stand on.
+fn layered() -> Graph {
+    let mut builder = GraphBuilder::new();
+    let mut last = builder.add("root", op::local("root", &[]), &[], Arch::X86_64, &[]);
+    let first = "echo a > /a; rm /etc/group; mkdir -p /var/x; chmod 700 /var/x; rm -r /usr; mkdir /usr; echo u > /usr/u; ls /tmp";
+    let second = "echo b >> /a; mv /usr/u /var/x; ln /a /b; touch -d '2001-02-03 04:05:06' /etc/passwd; chown 5:6 /b";
+    for script in [first, second] {
+        let exec = pb::ExecOp {
+            meta: Some(pb::Meta {
+                args: ["/bin/sh", "-ec", script].map(str::to_owned).to_vec(),
+                env: vec!["PATH=/bin".to_owned()],
+                cwd: "/".to_owned(),
+                ..pb::Meta::default()
+            }),
+            mounts: vec![pb::Mount { readonly: false, output: 0, ..op::bind(0, "/") }, op::tmpfs("/tmp")],
+            network: pb::NetMode::None.into(),
+            ..pb::ExecOp::default()
+        };
+        last = builder.add(script, pb::op::Op::Exec(exec), &[last], Arch::X86_64, &[]);
+    }
+    builder.finish(last)
+}
+
+#[test]
+fn an_image_has_the_same_layers_on_every_rung() {
+    if !is_root() {
+        return skip("root", "only root can change the root");
+    }
+    let Some(place) = place() else { return };
+    let images = ["userns", "chroot"].map(|isolation| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dockless"));
+        command.args(["solve", "--store", isolation, "--local", "root=step", "--isolation", isolation]);
+        command.args(["--output", &format!("type=oci-archive,dest={isolation}.tar")]).current_dir(place.path());
+        command.env("DOCKLESS_PROGRESS", "plain").env("SOURCE_DATE_EPOCH", "1700000000");
+        let output = run(command, &layered());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(place.path().join(format!("{isolation}.tar"))).expect("an image")
+    });
+    assert!(images[0] == images[1], "the images differ");
+    assert!(images[0].windows(4).filter(|window| window == b"gzip").count() >= 3, "three layers");
+}
+
 /// Lists everything in a container that is not the store's, and its mounts and processes.
 const LISTING: &str = "find / -xdev -path /root/store -prune -o -path /root/graph -prune -o -exec stat -c '%n %f %u %g %s %Y' {} +; \
      find /dev -path /dev/shm -prune -o -exec stat -c '%n %f' {} +; cat /proc/self/mountinfo; cat /proc/[0-9]*/comm 2> /dev/null | busybox grep dockless";
@@ -242,9 +284,12 @@ fn root_without_its_capabilities_is_told_which_are_missing() {
 #[test]
 fn a_user_in_an_ordinary_container_is_told_the_ways_out() {
     let Some(container) = Container::new() else { return };
-    let Some(output) = build_in(&Container { user: (777, 1000), ..container }) else { return };
+    let container = Container { user: (777, 1000), ..container };
+    let Some(output) = build_in(&container) else { return };
     let said = refused(&output);
     assert!(said.contains("seccomp=unconfined") && said.contains("only root can"), "{said}");
+    let Some(output) = build_in(&Container { filtered: false, ..container }) else { return };
+    assert!(refused(&output).contains("systempaths=unconfined"));
 }
 
 #[test]

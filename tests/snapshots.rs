@@ -11,7 +11,7 @@ use std::time::Duration;
 use dockless::layer::{layer_digest, tree_digest};
 use dockless::oci::Digest;
 use dockless::sandbox::{Mount, StepMount};
-use dockless::snapshot::{Active, PackedLayer, Snapshot, SnapshotError, Snapshots, Times};
+use dockless::snapshot::{Active, PackedLayer, Sharing, Snapshot, SnapshotError, Snapshots, Times};
 use dockless::store::Store;
 use dockless::sys;
 use rustix::thread::CapabilitySet;
@@ -179,6 +179,7 @@ fn a_commit_over_a_parent_is_the_same_with_and_without_overlay() {
         change(&active, CHANGES).then(|| active.commit(Times::Ignored).expect("committed"))
     });
     let (Some(with), Some(without)) = (with, without) else { return };
+    assert_eq!((with.layer(), with.id()), (without.layer(), without.id()), "the same layer");
     let is_overlay = |snapshots: &Snapshots| {
         matches!(snapshots.prepare_over(&parent).expect("prepared").mount(), Mount::Overlay { .. })
     };
@@ -442,4 +443,21 @@ fn a_difference_of_strangers_shows_only_what_the_upper_one_has() {
     let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
     assert_eq!(names, ["new", "same"]);
+}
+
+#[test]
+fn a_cache_mount_that_died_with_a_step_begins_anew() {
+    let room = room();
+    let mount = || room.snapshots.cache_mount("name", None, Sharing::Private).expect("made").expect("free");
+    let first = mount();
+    fs::write(first.path().join("file"), "x").expect("written");
+    // A step without mounts has it in its root, and somebody else wants it.
+    fs::rename(first.path(), room.dir.path().join("taken")).expect("moved");
+    let shared = room.snapshots.cache_mount("name", None, Sharing::Shared).expect("made").expect("free");
+    assert_ne!(shared.path(), first.path());
+    // And now nobody will bring it back.
+    let path = first.path();
+    drop(first);
+    let second = mount();
+    assert_eq!((second.path(), fs::read_dir(&path).expect("there").count()), (path, 0));
 }

@@ -20,8 +20,8 @@ pub enum Life {
     Init,
     /// Tries what this machine can do, writes it to standard output and ends.
     Probe {
-        /// A directory on the file system to try overlays on.
-        place: PathBuf,
+        /// A directory on the file system to try overlays and roots on; without, only namespaces are tried.
+        place: Option<PathBuf>,
     },
     /// Enters the builder's user namespace and becomes another program in it.
     Enter {
@@ -38,7 +38,7 @@ pub fn life(args: impl IntoIterator<Item = OsString>) -> Option<Life> {
     }
     match args.next()?.to_str()? {
         "init" => Some(Life::Init),
-        "probe" => Some(Life::Probe { place: args.next()?.into() }),
+        "probe" => Some(Life::Probe { place: args.next().map(PathBuf::from) }),
         "enter" => Some(Life::Enter { command: args.collect() }),
         _ => None,
     }
@@ -49,7 +49,7 @@ impl Life {
     pub fn live(self) -> ! {
         match self {
             Self::Init => init(),
-            Self::Probe { place } => probe::answer(&place),
+            Self::Probe { place } => probe::answer(place.as_deref()),
             Self::Enter { command } => become_program(&command),
         }
     }

@@ -25,6 +25,9 @@
 //! is the user's, and other owners and users are emulated and recorded (`owners`), except in bare steps, where `chown` to
 //! another id fails with `EINVAL` and no other user can be become.
 //!
+//! Where there are no namespaces for root, as in ordinary containers, [`settle`] chooses a changed root instead, which
+//! [`Launcher::in_chroot`] runs steps in: `chroot/mod.rs`, `docs/isolation.md`.
+//!
 //! What is not protected: there is no seccomp filter, no limit of memory or processes, and with [`Network::Host`] a
 //! step reaches abstract sockets of the machine. A step that keeps a shared file of its mounts busy slows others.
 //!
@@ -79,7 +82,7 @@ pub use launch::{Launcher, run};
 pub use life::{Life, life};
 pub use mount::{Mount, Secret, StepMount};
 pub use op::{Content, SetupOp};
-pub use plan::plan;
+pub use plan::{GENERATED, plan};
 pub use probe::{Chroot, Probe, Trials, probe};
 pub use rung::{Isolation, Rung, Settled, settle};
 pub use step::{Network, Security, Step, Ulimit};

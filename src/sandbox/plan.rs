@@ -47,6 +47,9 @@ const RESOLVER: &str = "/etc/resolv.conf";
 
 const HOSTS: &str = "/etc/hosts";
 
+/// Files that a step may find covered by ones of the sandbox's own.
+pub const GENERATED: [&str; 2] = [HOSTS, RESOLVER];
+
 /// BuildKit's names for a step that has none (`executor/oci/hosts.go`, `solver/llbsolver/ops/exec.go`).
 const HOST_NAME: &str = "buildkitsandbox";
 

@@ -75,26 +75,35 @@ impl Launcher {
     /// # Errors
     /// `Io` where the trial itself cannot be made.
     pub fn probe(&self, place: &Path) -> Result<Probe, SandboxError> {
-        let failed = |error| SandboxError::io("try this machine with", self.program(), error);
         let scratch = tempfile::Builder::new().prefix("probe-").tempdir_in(place);
         let scratch = scratch.map_err(|error| SandboxError::io("make a directory in", place, error))?;
-        let mut command = Command::new(self.program());
-        command.args([MARK, "probe"]).arg(scratch.path()).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
-        let output = command.output().map_err(failed)?;
-        let trials = serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into()))?;
+        let trials = self.trials(Some(scratch.path()))?;
         Ok(Probe { facts: sys::facts(), nested: is_nested(), trials })
+    }
+
+    /// Tries namespaces only where there is no `place`, an empty directory.
+    pub(super) fn trials(&self, place: Option<&Path>) -> Result<Trials, SandboxError> {
+        let failed = |error| SandboxError::io("try this machine with", self.program(), error);
+        let mut command = Command::new(self.program());
+        command.args([MARK, "probe"]).args(place).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+        let output = command.output().map_err(failed)?;
+        serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into()))
     }
 }
 
 /// The life of the process that tries.
-pub(super) fn answer(place: &Path) -> ! {
+pub(super) fn answer(place: Option<&Path>) -> ! {
     let facts = sys::facts();
     let words = |operation: &str, operand: &str, error: io::Error| {
         let text = error.to_string();
         format!("{}: {text}", SandboxError::setup(operation, operand, error, &facts))
     };
     // Before anything is left, as a step without namespaces would find it.
-    let chroot = attempt(place).map_or_else(|error| Chroot::Refused(error.to_string()), |()| Chroot::Works);
+    let chroot = match place.map(attempt) {
+        None => Chroot::Untried,
+        Some(Ok(())) => Chroot::Works,
+        Some(Err(error)) => Chroot::Refused(error.to_string()),
+    };
     let mut trials = Trials { chroot, ..Trials::default() };
     let all = Namespaces { user: true, pid: true, mount: true, network: true, ipc: true, uts: true, cgroup: true };
     let entered = sys::unshare(all).map_err(|error| words(UNSHARE, "all", error)).and_then(|()| {
@@ -106,7 +115,8 @@ pub(super) fn answer(place: &Path) -> ! {
         trials.namespaces = Some(error);
     } else {
         trials.tmpfs = sys::tmpfs(Some(4096), 0o755).err().map(|error| words("mount", "tmpfs", error));
-        trials.overlay = sys::probe_overlay(place).err().map(|error| words("mount", "overlay", error));
+        let overlay = place.and_then(|place| sys::probe_overlay(place).err());
+        trials.overlay = overlay.map(|error| words("mount", "overlay", error));
         trials.proc = try_proc().err().map(|error| words(MOUNT_PROC, "/proc", error));
     }
     let text = serde_json::to_vec(&trials).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::enter::{Entered, Ids, enter};
 use super::error::SandboxError;
+use super::launch::Launcher;
 use super::probe::{Chroot, Trials, probe};
 use crate::sys;
 
@@ -52,14 +53,17 @@ pub fn settle(asked: Isolation, place: &Path) -> Result<Settled, SandboxError> {
         Err(error) if !matches!(error, SandboxError::Threads) => {
             let userns = words(&error);
             // Root that lacks what it takes to be root falls in here too, and the trial says what it lacks.
-            return Err(refusal(asked, userns, refused(probe(place)?.trials.chroot)));
+            let chroot = probe(place).map_or_else(|error| words(&error), |probe| refused(probe.trials.chroot));
+            return Err(refusal(asked, userns, chroot));
         }
         entered => entered?,
     };
+    if asked != Isolation::Chroot && Launcher::default().trials(None)?.can_run() {
+        return Ok(Settled { entered, rung: Rung::Userns });
+    }
     let trials = probe(place)?.trials;
     let userns = missing(&trials).map(str::to_owned);
     let rung = match (asked, userns, &trials.chroot) {
-        (Isolation::Auto | Isolation::Userns, None, _) => Rung::Userns,
         (Isolation::Auto, Some(_), Chroot::Works) => Rung::Chroot { for_want: true },
         (Isolation::Chroot, _, Chroot::Works) => Rung::Chroot { for_want: false },
         (_, userns, _) => return Err(refusal(asked, userns.unwrap_or_default(), refused(trials.chroot))),

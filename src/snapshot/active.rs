@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::committed::{Snapshot, Tree};
+use super::copied::Copied;
 use super::error::SnapshotError;
 use super::meta::{Meta, Origin};
 use super::snapshots::{Scratch, Snapshots};
@@ -30,6 +31,8 @@ pub struct Active {
     scratch: Scratch,
     /// The tree below, where only differences are kept.
     parent: Option<Snapshot>,
+    /// What it is a copy of, where only differences are kept in the end.
+    copied: Option<Box<Copied>>,
     /// When it was begun, by the clock of the file system.
     begun: Instant,
 }
@@ -37,10 +40,12 @@ pub struct Active {
 impl Active {
     /// A tree whose files are all its own; a copy of `parent` where there is one.
     pub(super) fn plain(snapshots: &Snapshots, parent: Option<&Snapshot>) -> Result<Self, SnapshotError> {
-        let active = Self::begin(snapshots, None)?;
+        let mut active = Self::begin(snapshots, None)?;
         for layer in parent.into_iter().flat_map(|parent| parent.directories().collect::<Vec<_>>().into_iter().rev()) {
             lay(&layer, &active.path(), Files::Copied)?;
         }
+        let copied = parent.map(|parent| Copied::of(&active.path(), parent, active.scratch.path()));
+        active.copied = copied.transpose()?.map(Box::new);
         Ok(active)
     }
 
@@ -63,7 +68,7 @@ impl Active {
         fs::create_dir(&tree).map_err(SnapshotError::io("create", &tree))?;
         let made = fs::symlink_metadata(&tree).map_err(SnapshotError::io("examine", &tree))?;
         let begun = Instant { seconds: made.mtime(), nanoseconds: made.mtime_nsec() };
-        Ok(Self { snapshots: snapshots.clone(), scratch, parent, begun })
+        Ok(Self { snapshots: snapshots.clone(), scratch, parent, copied: None, begun })
     }
 
     /// Returns when it was begun, by the clock of the file system: seconds since 1970 and nanoseconds.
@@ -113,6 +118,14 @@ impl Active {
         layers.iter().rev().try_for_each(|layer| lay(layer, &self.path(), Files::Linked))
     }
 
+    /// Returns the differences to what it is a copy of, as if they had been written to a layer of their own.
+    fn split(self) -> Result<Self, SnapshotError> {
+        let Some(copied) = &self.copied else { return Ok(self) };
+        let layer = Self::begin(&self.snapshots, Some(copied.parent().clone()))?;
+        copied.split(&self.path(), &layer.path())?;
+        Ok(Self { begun: self.begun, ..layer })
+    }
+
     /// Publishes the tree under the digest of its content; equal trees are one snapshot.
     ///
     /// The content of differences is a digest of them and of the content below.
@@ -120,6 +133,9 @@ impl Active {
     /// # Errors
     /// `Io`, `Layer`, `Store`; nothing is published then.
     pub fn commit(self, times: Times) -> Result<Snapshot, SnapshotError> {
+        if self.copied.is_some() {
+            return self.split()?.commit(times);
+        }
         let since = (times == Times::Chosen).then_some(self.begun);
         let Some(parent) = &self.parent else {
             let content = written_digest(&self.path(), since)?;
@@ -178,6 +194,9 @@ impl Active {
     }
 
     fn derived(self, id: &Digest, noted: bool) -> Result<Snapshot, SnapshotError> {
+        if self.copied.is_some() {
+            return self.split()?.derived(id, noted);
+        }
         let below = self.parent.as_ref().map(Snapshot::below).unwrap_or_default();
         let (parent, nonce) = (self.parent.as_ref().map(Snapshot::digest), Some(self.nonce()));
         if self.parent.is_some() {

@@ -33,12 +33,14 @@
 //!
 //! Why both whole trees and layers: a recipe's step reads a handful of small outputs, which are cheapest as one
 //! directory, while a foreign graph changes little in a large image twenty times in a row. A stack that gets too deep
-//! is laid into one directory, and where there is no overlay all trees are whole.
+//! is laid into one directory. Where there is no overlay a tree that is built on is copied, and what differs in the end
+//! becomes the same layer as with one; whoever reads a stack gets it laid into one directory.
 
 mod active;
 mod cache_mount;
 mod carried;
 mod committed;
+mod copied;
 mod copy;
 mod describe;
 mod error;

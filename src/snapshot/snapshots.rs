@@ -19,6 +19,9 @@ use crate::sandbox::Mount;
 use crate::store::{Store, remove_tree};
 use crate::sys;
 
+/// How many layers may lie under one that is written where overlays set no limit: as many as they allow.
+const DEEPEST: usize = 100;
+
 /// Room of the store that holds them.
 const ROOM: &str = "snapshots";
 
@@ -171,14 +174,15 @@ impl Snapshots {
     /// # Errors
     /// `Io`, `Store`.
     pub fn prepare_over(&self, parent: &Snapshot) -> Result<Active, SnapshotError> {
-        if !self.has_overlay() {
-            return Active::plain(self, Some(parent));
-        }
-        if parent.depth() < self.deepest() {
-            Active::over(self, parent)
+        let (has_overlay, deepest) = (self.has_overlay(), self.deepest());
+        let flat;
+        let parent = if parent.depth() < if has_overlay { deepest } else { DEEPEST } {
+            parent
         } else {
-            Active::over(self, &self.flat(parent)?)
-        }
+            flat = self.flat(parent)?;
+            &flat
+        };
+        if has_overlay { Active::over(self, parent) } else { Active::plain(self, Some(parent)) }
     }
 
     /// Opens a tree under a path of this process.
@@ -200,6 +204,7 @@ impl Snapshots {
     pub fn view(&self, snapshot: &Snapshot) -> Result<Mount, SnapshotError> {
         Ok(match snapshot.directory() {
             Some(source) => Mount::Bind { source, readonly: true },
+            None if !self.has_overlay() => Mount::Bind { source: self.flat(snapshot)?.path(), readonly: true },
             None => Mount::Layers { lower: self.lower(snapshot)? },
         })
     }

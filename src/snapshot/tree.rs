@@ -24,7 +24,7 @@ pub(super) enum Files {
 }
 
 /// Marks a directory that hides the one below it; `y` as value (`overlayfs.rst`).
-const OPAQUE: &str = "user.overlay.opaque";
+pub(super) const OPAQUE: &str = "user.overlay.opaque";
 
 /// Lays `from` over `to`, an existing directory: directories melt together, of everything else the new one stays, and
 /// what overlayfs has marked as deleted goes.

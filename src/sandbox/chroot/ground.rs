@@ -1,8 +1,9 @@
 //! Where the roots of steps are put together.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -25,6 +26,8 @@ pub(in crate::sandbox) struct Ground {
 
 impl Ground {
     pub(in crate::sandbox) fn new(place: &Path, copy: CopyTree) -> Self {
+        // Best so, and not needed where nobody else is root: what steps are shown may be secret.
+        let _ = fs::set_permissions(place, Permissions::from_mode(0o700));
         Self { place: place.to_owned(), copy, names: AtomicU64::new(0), idle: Mutex::default() }
     }
 
