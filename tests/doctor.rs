@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::skip;
+use crate::support::solve::Bench;
 
 const DOCKLESS: &str = env!("CARGO_BIN_EXE_dockless");
 
@@ -132,6 +133,29 @@ fn faults_of_the_stores_file_system_are_found() {
             found.finds(name, "missing", detail, mend);
         }
     }
+}
+
+#[test]
+fn a_store_that_is_said_to_be_of_no_use_runs_no_step_indeed() {
+    let Some(bench) = Bench::new() else { return };
+    let place = bench.store().parent().expect("a place").join("place");
+    fs::create_dir(&place).expect("made");
+    let graph = place.with_extension("pb");
+    fs::write(&graph, Bench::graph(&["echo x > /out/x"]).to_bytes()).expect("written");
+    let solve = |options: &str| {
+        let script = format!("mount -t tmpfs -o {options} tmpfs {} && exec \"$@\"", place.display());
+        let command = bench.command(&["--store".as_ref(), place.join("store").as_os_str()]);
+        let mut inside = Command::new("unshare");
+        inside.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh", DOCKLESS]);
+        // The store is named once, by us.
+        inside.args(command.get_args().enumerate().filter(|(at, _)| ![1, 2].contains(at)).map(|(_, word)| word));
+        inside.stdin(fs::File::open(&graph).expect("a graph")).output().expect("it starts")
+    };
+    let fine = solve("size=100m");
+    if !fine.status.success() {
+        return skip("userns", &format!("the situation cannot be made: {fine:?}"));
+    }
+    assert!(!solve("noexec").status.success());
 }
 
 #[test]

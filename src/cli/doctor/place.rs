@@ -22,7 +22,6 @@ const TEMPORARY: u64 = 100_000_000;
 
 /// A place and the file system that it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a mount, each by itself")]
 pub struct Disk {
     /// The place, which may not exist yet.
     pub path: PathBuf,
