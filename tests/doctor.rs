@@ -118,7 +118,6 @@ fn faults_of_the_stores_file_system_are_found() {
     for (options, name, detail, mend) in [
         ("size=1m", "room for the store", "are needed", "--store DIR"),
         ("nr_inodes=100", "files for the store", "(inodes)", "--store DIR"),
-        ("noexec", "room for the store", "noexec", "remount,exec"),
         ("ro", "room for the store", "read-only", "remount,rw"),
     ] {
         let clinic = Clinic::new();
@@ -136,26 +135,45 @@ fn faults_of_the_stores_file_system_are_found() {
 }
 
 #[test]
-fn a_store_that_is_said_to_be_of_no_use_runs_no_step_indeed() {
+fn a_store_whose_file_system_forbids_execution_is_found() {
+    let clinic = Clinic::new();
+    let place = clinic.home.path().join("place");
+    fs::create_dir(&place).expect("made");
+    let script = format!("mount -t tmpfs -o noexec tmpfs {} && exec \"$@\"", place.display());
+    let before = ["unshare", "--user", "--map-root-user", "--mount"];
+    let store = place.join("store").display().to_string();
+    let found = clinic.under(&before, &script, &["--offline", "--store", &store]);
+    if found.is_there("userns") {
+        found.finds("room for the store", "degraded", "noexec", "remount,exec");
+    }
+}
+
+#[test]
+fn what_is_said_of_a_store_without_execution_is_so() {
     let Some(bench) = Bench::new() else { return };
     let place = bench.store().parent().expect("a place").join("place");
     fs::create_dir(&place).expect("made");
-    let graph = place.with_extension("pb");
-    fs::write(&graph, Bench::graph(&["echo x > /out/x"]).to_bytes()).expect("written");
-    let solve = |options: &str| {
+    let store = place.join("store");
+    let solve = |options: &str, scripts: &[&str]| {
+        let graph = place.with_extension("pb");
+        fs::write(&graph, Bench::graph(scripts).to_bytes()).expect("written");
         let script = format!("mount -t tmpfs -o {options} tmpfs {} && exec \"$@\"", place.display());
-        let command = bench.command(&["--store".as_ref(), place.join("store").as_os_str()]);
+        let command = bench.command::<&str>(&[]);
         let mut inside = Command::new("unshare");
-        inside.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh", DOCKLESS]);
-        // The store is named once, by us.
-        inside.args(command.get_args().enumerate().filter(|(at, _)| ![1, 2].contains(at)).map(|(_, word)| word));
-        inside.stdin(fs::File::open(&graph).expect("a graph")).output().expect("it starts")
+        inside.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh", DOCKLESS, "solve", "--store"]);
+        inside.arg(&store);
+        // Another store takes the place of theirs.
+        inside.args(command.get_args().skip(3)).stdin(fs::File::open(&graph).expect("a graph"));
+        inside.output().expect("it starts")
     };
-    let fine = solve("size=100m");
+    let both = ["cp /bin/sh /out/program", "/in/program -c 'echo x > /out/x'"];
+    let fine = solve("size=100m", &both);
     if !fine.status.success() {
         return skip("userns", &format!("the situation cannot be made: {fine:?}"));
     }
-    assert!(!solve("noexec").status.success());
+    assert!(solve("noexec", &both[..1]).status.success());
+    let refused = solve("noexec", &both);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("ermission denied"), "{refused:?}");
 }
 
 #[test]
