@@ -25,8 +25,9 @@
 //! is the user's: `chown` to another id fails in a step with `EINVAL`, no other user can be become, and unpacked files
 //! show no other owner.
 //!
-//! What is not protected: there is no seccomp filter, no limit of memory or processes without a [`Step::group`], and with [`Network::Host`] a
-//! step reaches abstract sockets of the machine. A step that keeps a shared file of its mounts busy slows others.
+//! What is not protected: there is no seccomp filter, no limit of memory or processes without a [`Step::group`], and
+//! with [`Network::Host`] a step reaches abstract sockets of the machine. A step that keeps a shared file of its mounts
+//! busy slows others.
 //!
 //! What is not done: a parent group that a graph names (`ops.proto Meta.cgroupParent`), which is the caller's to choose
 //! by starting the builder in it (`cgroup`). Loop devices; CDI devices; control groups of version 1 below `/sys`.
