@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Every round runs everybody once, in turns, so that a machine that gets slower does so for all. The overhead of each
-//! is the median of the differences to the plain spawn of the same round. The bound of ours is 8 ms.
+//! is the median of the differences to the plain spawn of the same round, `quiet` the lowest tenth of them: what it costs
+//! where nobody else wants the processors. The bound of ours is 8 ms.
 //!
 //! - `spawn`: the same program without any isolation.
 //! - `dockless`: as BuildKit runs an `ExecOp` of a graph; `bare`: as our recipes run theirs; both in the builder's own
@@ -78,22 +79,28 @@ fn report(able: &[(&str, Run)], times: &[Vec<f64>], rounds: usize) {
     let plain = times[0].clone();
     let ours = able.iter().position(|(name, _)| *name == "dockless").map(|at| median(&times[at]));
     println!("\none step that does nothing, {rounds} rounds in turns (ms)");
-    println!("  {:<10} {:>8} {:>8} {:>10} {:>8}", "", "median", "min", "overhead", "ratio");
+    println!("  {:<10} {:>8} {:>8} {:>10} {:>8} {:>8}", "", "median", "min", "overhead", "quiet", "ratio");
     for ((name, _), times) in able.iter().zip(times) {
         let over: Vec<f64> = times.iter().zip(&plain).map(|(time, plain)| time - plain).collect();
         let least = times.iter().copied().fold(f64::INFINITY, f64::min);
         let ratio = ours.map_or(f64::NAN, |ours| median(times) / ours);
-        println!("  {name:<10} {:>8.2} {least:>8.2} {:>10.2} {ratio:>8.2}", median(times), median(&over));
-        if ["dockless", "bare", "limits"].contains(name) && median(&over) > BOUND {
+        let (overhead, quiet) = (median(&over), part(&over, 10));
+        println!("  {name:<10} {:>8.2} {least:>8.2} {overhead:>10.2} {quiet:>8.2} {ratio:>8.2}", median(times));
+        if ["dockless", "bare"].contains(name) && overhead > BOUND {
             println!("  {name:<10} is above its bound of {BOUND} ms");
         }
     }
 }
 
 fn median(times: &[f64]) -> f64 {
+    part(times, 2)
+}
+
+/// The value that one in `of` is below.
+fn part(times: &[f64], of: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    sorted[sorted.len() / of]
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -71,7 +71,7 @@ impl CgroupError {
             }
             Lack::Denied | Lack::Crowded => {
                 "start it in a group of its own: \
-                `systemd-run --user --scope -p Delegate=yes dockless …`; or leave the limit out"
+                `systemd-run --user --scope -p Delegate=yes dockless …` (root: without --user); or leave the limit out"
             }
         })
     }

@@ -142,22 +142,33 @@ impl Run {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Version 2: has controllers act below the group of the run, and makes room for that where the builder is in the way.
+    /// Version 2: has controllers act below the group of the run, and makes room for that.
     fn enable(mut self, wanted: &BTreeSet<Controller>) -> Result<Self, Lack> {
-        let parent = self.parent.clone();
-        let missing: BTreeSet<Controller> = wanted.difference(&controllers(&parent, CONTROL)).copied().collect();
-        if switch(&parent, '+', &missing).is_err() {
-            // Whoever has another process there is asked to give the builder a group instead.
+        self.controllers.clone_from(wanted);
+        // Only the group of the whole machine, which has no type, may hold processes beside groups with limits. Those of
+        // processes alone could be had there in others, too, but then the groups below would be threaded and take none.
+        if self.parent.join("cgroup.type").exists() {
             let leaf = self.path.join(LEAF);
             fs::create_dir(&leaf).map_err(|_| Lack::Denied)?;
             self.moved = true;
-            write(&leaf.join("cgroup.procs"), &std::process::id().to_string()).map_err(|_| Lack::Denied)?;
-            switch(&parent, '+', &missing)
-                .map_err(|error| if raw(&error) == Some(libc::EBUSY) { Lack::Crowded } else { Lack::Denied })?;
+            write(&leaf.join("cgroup.procs"), &std::process::id().to_string()).map_err(|error| why(&error))?;
         }
-        switch(&self.path, '+', wanted).map_err(|_| Lack::Withheld)?;
-        self.controllers.clone_from(wanted);
+        let missing: BTreeSet<Controller> = wanted.difference(&controllers(&self.parent, CONTROL)).copied().collect();
+        switch(&self.parent, '+', &missing).map_err(|error| why(&error))?;
+        switch(&self.path, '+', wanted).map_err(|error| why(&error))?;
         Ok(self)
+    }
+}
+
+/// Whoever has other processes in its group is asked to give the builder one of its own.
+fn why(error: &CgroupError) -> Lack {
+    match error {
+        CgroupError::Io { source, .. }
+            if [libc::EBUSY, libc::EOPNOTSUPP].map(Some).contains(&source.raw_os_error()) =>
+        {
+            Lack::Crowded
+        }
+        _ => Lack::Denied,
     }
 }
 
@@ -200,10 +211,6 @@ fn switch(group: &Path, sign: char, controllers: &BTreeSet<Controller>) -> Resul
     }
     let words: Vec<String> = controllers.iter().map(|controller| format!("{sign}{controller}")).collect();
     write(&group.join(CONTROL), &words.join(" "))
-}
-
-fn raw(error: &CgroupError) -> Option<i32> {
-    if let CgroupError::Io { source, .. } = error { source.raw_os_error() } else { None }
 }
 
 fn is_ours(group: &Path) -> bool {

@@ -12,7 +12,8 @@
 //! way out, never a guess.
 //!
 //! Version 2 (`cgroup-v2.rst`): the group must be delegated (`systemd.resource-control(5)`, `Delegate=`). Processes live
-//! in leaves only, so the builder moves itself into one when it is alone in its group, and back at its end. Version 1
+//! in leaves only, so the builder moves itself into one when it is alone in its group, and back at its end; killed, it
+//! leaves that to whoever made its group, as systemd does, which removes a scope with all that is in it. Version 1
 //! (`cgroup-v1/cgroups.rst`): one tree a controller, writable for root. With both, each controller is where it is.
 //!
 //! Why not ask systemd for a scope over its bus, as container engines do: that is a protocol and a daemon, and

@@ -204,10 +204,10 @@ mod tests {
     use super::super::facts::good;
     use super::*;
 
-    fn with(subuid: &str, subgid: &str, tried: Option<u64>) -> Facts {
+    fn with(users: &str, groups: &str, tried: Option<u64>) -> Facts {
         let mut facts = good();
-        facts.ids.uids = Grants::parse(subuid, Some("ada"), 1000);
-        facts.ids.gids = Grants::parse(subgid, Some("ada"), 1000);
+        facts.ids.uids = Grants::parse(users, Some("ada"), 1000);
+        facts.ids.gids = Grants::parse(groups, Some("ada"), 1000);
         facts.ids.tried = tried;
         facts
     }
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn each_fault_of_a_range_has_the_command_that_mends_it() {
         let ok = "ada:100000:65536\n";
-        for (subuid, subgid, word, mend) in [
+        for (users, groups, word, mend) in [
             ("", "", "none in /etc/subuid", "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ada"),
             (ok, "", "none in /etc/subgid", "sudo usermod --add-subgids 165536-231071 ada"),
             (
@@ -237,7 +237,7 @@ mod tests {
                 "sudo usermod --del-subuids 500-66035 --add-subuids 165536-231071 ada",
             ),
         ] {
-            let found = judge(&with(subuid, subgid, Some(1)));
+            let found = judge(&with(users, groups, Some(1)));
             assert_eq!(found.state, State::Degraded, "{word}");
             assert!(found.detail.contains(word), "{found:?}");
             assert_eq!(found.mend, [mend]);

@@ -22,7 +22,6 @@ const TEMPORARY: u64 = 100_000_000;
 
 /// A place and the file system that it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a mount, each by itself")]
 pub struct Disk {
     /// The place, which may not exist yet.
     pub path: PathBuf,
@@ -84,14 +83,15 @@ fn kind<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
 
 /// Judges the places.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
-    let mut findings = vec![store(&facts.disk)];
+    let overlays = facts.trials.as_ref().is_ok_and(|trials| trials.overlay.is_none());
+    let mut findings = vec![store(&facts.disk, overlays)];
     findings.extend(facts.disk.as_ref().ok().map(files));
     findings.push(overlay(facts));
     findings.push(temporary(&facts.temporary));
     findings
 }
 
-fn store(disk: &Result<Disk, String>) -> Finding {
+fn store(disk: &Result<Disk, String>, overlays: bool) -> Finding {
     const NAME: &str = "room for the store";
     const ELSEWHERE: &str = "choose another place with --store DIR";
     let missing = |detail: String| finding(NAME, State::Missing, detail).needed();
@@ -109,7 +109,8 @@ fn store(disk: &Result<Disk, String>) -> Finding {
     if !disk.writable {
         return missing(format!("`{store}` cannot be written to")).mend(ELSEWHERE);
     }
-    if disk.no_exec {
+    // Of what is bound into a step the flag stays; an overlay is a mount of its own.
+    if disk.no_exec && !overlays {
         return missing(format!("`{store}` is on a file system that is mounted noexec: no step can run its programs"))
             .mend(remount("exec"))
             .mend(ELSEWHERE);
@@ -120,6 +121,12 @@ fn store(disk: &Result<Disk, String>) -> Finding {
         free if free < LEAST_ROOM => missing(format!("{words}, {} are needed", bytes(LEAST_ROOM))).mend(room),
         free if free < ROOM => {
             finding(NAME, State::Degraded, format!("{words}; a whole release takes {}", bytes(ROOM))).mend(room)
+        }
+        _ if disk.no_exec => {
+            let what = "steps cannot run programs that other steps made, unless they are in their root";
+            finding(NAME, State::Degraded, format!("{words}, mounted noexec: {what}"))
+                .mend(remount("exec"))
+                .mend(ELSEWHERE)
         }
         _ => finding(NAME, State::Ok, words),
     }
@@ -191,7 +198,7 @@ mod tests {
         let cases: [(Change, State, &str, &str); 7] = [
             (|disk| disk.read_only = true, State::Missing, "read-only", "remount,rw"),
             (|disk| disk.writable = false, State::Missing, "cannot be written", "--store DIR"),
-            (|disk| disk.no_exec = true, State::Missing, "noexec", "remount,exec"),
+            (|disk| disk.no_exec = true, State::Degraded, "noexec", "remount,exec"),
             (|disk| disk.free = 1_000_000, State::Missing, "are needed", "dockless cache prune"),
             (|disk| disk.free = 3_000_000_000, State::Degraded, "a whole release", "--store DIR"),
             (|disk| disk.files = Some(100), State::Missing, "100 more", "df -i"),
@@ -205,7 +212,9 @@ mod tests {
             assert_eq!((found.state, found.needed), (state, state == State::Missing), "{found:?}");
             assert!(found.detail.contains(word) && found.mend[0].contains(mend), "{found:?}");
         }
-        assert_eq!(store(&Err("gone".to_owned())).state, State::Missing);
+        assert_eq!(store(&Err("gone".to_owned()), true).state, State::Missing);
+        let disk = Disk { no_exec: true, ..good().disk.expect("a disk") };
+        assert_eq!(store(&Ok(disk), false).state, State::Missing);
     }
 
     #[test]
