@@ -166,7 +166,7 @@ fn what_is_said_of_a_store_without_execution_is_so() {
         inside.args(command.get_args().skip(3)).stdin(fs::File::open(&graph).expect("a graph"));
         inside.output().expect("it starts")
     };
-    let both = ["cp /bin/sh /out/program", "/in/program -c 'echo x > /out/x'"];
+    let both = ["cp /bin/sh /out/sh", "/in/sh -c 'echo x > /out/x'"];
     let fine = solve("size=100m", &both);
     if !fine.status.success() {
         return skip("userns", &format!("the situation cannot be made: {fine:?}"));
