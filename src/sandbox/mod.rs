@@ -25,14 +25,17 @@
 //! is the user's: `chown` to another id fails in a step with `EINVAL`, no other user can be become, and unpacked files
 //! show no other owner.
 //!
-//! What is not protected: there is no seccomp filter, no limit of memory or processes, and with [`Network::Host`] a
-//! step reaches abstract sockets of the machine. A step that keeps a shared file of its mounts busy slows others.
+//! System calls: a step obeys a filter equal in effect to Docker's default (`filter`), unless it is [`Security::Insecure`].
+//! What a step tries and does not get is `tests/escapes.rs`; to whom what is promised is `docs/security.md`.
+//!
+//! What is not protected: there is no limit of memory or processes, and with [`Network::Host`] a step reaches abstract
+//! sockets of the machine. A step that keeps a shared file of its mounts busy slows others.
 //!
 //! What is not done: limits by control groups and a parent group (`ops.proto Meta.cgroupParent`, `LinuxResources`), as
 //! in rootless BuildKit; neither is part of a cache key, and an ordinary user mostly has no group to put a step in.
 //! Loop devices; CDI devices; control groups of version 1 below `/sys`.
 //!
-//! Cost: about four milliseconds a step, spread over a new process, six namespaces and some thirty mounts. Files of ours
+//! Cost: about four milliseconds a step, spread over a new process, six namespaces and some thirty mounts (some seventy as root, whose ids own the files of `/proc`). Files of ours
 //! lie on one memory file system that the root needs anyway, masks are clones of one empty directory, overlays are
 //! volatile: what a step wrote is not forced to disk when its mount ends.
 //!
