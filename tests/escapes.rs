@@ -341,3 +341,13 @@ fn memory_that_looks_like_disk_has_a_bound_and_so_has_a_file_where_asked() {
     // The shell has a word about SIGXFSZ, too.
     assert!(cell.with(|step| step.ulimits = vec![limit]).output().ends_with("\nfile"));
 }
+
+#[test]
+fn files_of_the_whole_machine_below_proc_keep_their_modes() {
+    let script = "for f in uptime version meminfo stat cpuinfo tty sysvipc; do chmod 640 /proc/$f 2>/dev/null && echo $f; \
+                  chown 1 /proc/$f 2>/dev/null && echo $f given; done; test -r /proc/uptime && cat /proc/self/comm";
+    let Some(cells) = both(script) else { return };
+    for cell in cells {
+        assert_eq!(cell.output(), "cat");
+    }
+}

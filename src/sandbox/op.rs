@@ -137,6 +137,12 @@ pub enum SetupOp {
         /// The path.
         path: PathBuf,
     },
+    /// Make the files of the whole machine in a `/proc` read-only where they belong to an id of the step: their modes and
+    /// owners are the machine's too, and who owns them may change them (`proc(5)`).
+    ProtectOwned {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Look up the user in the root.
     User {
         /// `name|uid[:group|gid]`; empty is root.
@@ -282,7 +288,7 @@ impl SetupOp {
             Self::Sys { destination, .. } => ("mount sysfs at", show(destination)),
             Self::Mask { path } => ("mask", show(path)),
             Self::MaskEach { directory, name } => ("mask", format!("{}/*/{name}", directory.display())),
-            Self::Protect { path } => ("make read-only", show(path)),
+            Self::Protect { path } | Self::ProtectOwned { directory: path } => ("make read-only", show(path)),
             Self::User { user } => (FIND_USER, user.clone()),
             Self::MakeDirectory { path } => (MAKE_DIRECTORY, show(path)),
             Self::SealRoot => ("make read-only", "/".to_owned()),

@@ -197,7 +197,13 @@ fn covers(place: &Path) -> Vec<SetupOp> {
     let each = MASKED_EACH.iter().filter(|(directory, _)| Path::new(directory).starts_with(place));
     let each =
         each.map(|(directory, name)| SetupOp::MaskEach { directory: directory.into(), name: (*name).to_owned() });
-    masks.chain(each).chain(below(&PROTECTED).into_iter().map(|path| SetupOp::Protect { path })).collect()
+    let owned = (place == Path::new("/proc")).then(|| SetupOp::ProtectOwned { directory: place.to_owned() });
+    owned
+        .into_iter()
+        .chain(masks)
+        .chain(each)
+        .chain(below(&PROTECTED).into_iter().map(|path| SetupOp::Protect { path }))
+        .collect()
 }
 
 fn devices(step: &Step) -> Vec<SetupOp> {
@@ -320,6 +326,8 @@ mod tests {
         let hosts = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n10.1.2.3\tdb\n";
         assert!(ops.contains(&SetupOp::File { destination: HOSTS.into(), content: Content::Text(hosts.to_owned()) }));
         assert!(ops.contains(&SetupOp::Mask { path: "/sys/firmware".into() }));
+        assert!(ops.iter().any(|op| matches!(op, SetupOp::MaskEach { name, .. } if name == "thermal_throttle")));
+        assert!(ops.contains(&SetupOp::ProtectOwned { directory: "/proc".into() }));
         assert!(ops.contains(&SetupOp::MakeDirectory { path: "/".into() }));
         let Some(SetupOp::Execute { env, home: true, .. }) = ops.last() else { panic!("no program") };
         assert_eq!(env, &[format!("PATH={SEARCH}")]);
@@ -328,7 +336,10 @@ mod tests {
     #[test]
     fn an_insecure_step_has_nothing_masked() {
         let ops = plan(&Step { security: Security::Insecure, ..foreign() });
-        assert!(!ops.iter().any(|op| matches!(op, SetupOp::Mask { .. } | SetupOp::Protect { .. })));
+        assert!(
+            !ops.iter()
+                .any(|op| matches!(op, SetupOp::Mask { .. } | SetupOp::Protect { .. } | SetupOp::ProtectOwned { .. }))
+        );
         assert!(ops.contains(&SetupOp::Sys { destination: "/sys".into(), fresh: true, writable: true }));
         assert!(ops.contains(&SetupOp::Open { source: "/dev/fuse".into(), optional: true }));
     }

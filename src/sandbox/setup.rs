@@ -1,7 +1,7 @@
 //! The acts of a plan, done by process 1 of the step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -108,6 +108,7 @@ impl Setup {
                 queues => self.system(destination, &queues?, Attributes::default()),
             },
             SetupOp::Proc { destination } => self.system(destination, &sys::proc_fs()?, Attributes::default()),
+            SetupOp::ProtectOwned { directory } => self.protect_owned(directory),
             SetupOp::Sys { destination, fresh, writable } => self.sys(destination, *fresh, *writable),
             SetupOp::Mask { path } => self.mask(path),
             SetupOp::MaskEach { directory, name } => self.mask_each(directory, name),
@@ -336,17 +337,43 @@ impl Setup {
     }
 
     fn mask_each(&mut self, directory: &Path, name: &str) -> io::Result<()> {
-        let Some(place) = self.existing(directory)? else { return Ok(()) };
-        let list =
-            rustix::fs::openat(place, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        for entry in Dir::new(list)? {
-            let entry = entry?;
-            let within = directory.join(OsStr::from_bytes(entry.file_name().to_bytes()));
-            if entry.file_type() == FileType::Directory && !entry.file_name().to_bytes().starts_with(b".") {
-                self.mask(&within.join(name))?;
+        for (entry, kind) in self.list(directory)? {
+            if kind == FileType::Directory {
+                self.mask(&directory.join(entry).join(name))?;
             }
         }
         Ok(())
+    }
+
+    /// Leaves what belongs to processes as it is, in `/proc`.
+    fn protect_owned(&self, directory: &Path) -> io::Result<()> {
+        let Some(version) = self.existing(&directory.join("version"))? else { return Ok(()) };
+        let owner = rustix::fs::fstat(version)?.st_uid;
+        if !sys::current_map()?.0.contains(owner) {
+            return Ok(());
+        }
+        for (entry, kind) in self.list(directory)? {
+            let is_process = entry.as_bytes().iter().all(u8::is_ascii_digit);
+            if kind != FileType::Symlink && !is_process {
+                self.protect(&directory.join(entry))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in a directory below the root, which may not be there.
+    fn list(&self, directory: &Path) -> io::Result<Vec<(OsString, FileType)>> {
+        let Some(place) = self.existing(directory)? else { return Ok(Vec::new()) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut found = Vec::new();
+        for entry in Dir::new(rustix::fs::openat(place, c".", flags, Mode::empty())?)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                found.push((OsStr::from_bytes(name).to_owned(), entry.file_type()));
+            }
+        }
+        Ok(found)
     }
 
     fn protect(&self, path: &Path) -> io::Result<()> {
