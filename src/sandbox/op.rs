@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::{
-    ENTER_DIRECTORY, EXECUTE, FIND_USER, MAKE_DIRECTORY, MOUNT, MOUNT_FILE, MOUNT_PROC, SECRET, SET_LIMIT, UNSHARE,
+    BECOME, ENTER_DIRECTORY, EXECUTE, FIND_USER, MAKE_DIRECTORY, MOUNT, MOUNT_FILE, MOUNT_PROC, SECRET, SET_LIMIT,
+    UNSHARE,
 };
 use super::mount::Mount;
 use super::step::{Security, Ulimit};
@@ -265,7 +266,7 @@ impl SetupOp {
             Self::Personality32 => ("set the personality", "PER_LINUX32".to_owned()),
             Self::Directory { path } => (ENTER_DIRECTORY, show(path)),
             Self::Filter => ("install the filter of", "system calls".to_owned()),
-            Self::DropPrivileges { .. } => ("become the user and drop", "capabilities".to_owned()),
+            Self::DropPrivileges { .. } => (BECOME, "capabilities".to_owned()),
             Self::Limit { limit } => (SET_LIMIT, limit.name.clone()),
             Self::Execute { args, .. } => (EXECUTE, args.first().cloned().unwrap_or_default()),
         }
