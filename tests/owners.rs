@@ -54,9 +54,9 @@ fn exec(script: &str, user: &str) -> pb::op::Op {
     })
 }
 
-fn by_id(uid: u32, gid: u32) -> Option<pb::ChownOpt> {
+fn by_id(uid: u32, gid: u32) -> pb::ChownOpt {
     let id = |id| Some(pb::UserOpt { user: Some(pb::user_opt::User::ById(id)) });
-    Some(pb::ChownOpt { user: id(uid), group: id(gid) })
+    pb::ChownOpt { user: id(uid), group: id(gid) }
 }
 
 fn graph() -> Graph {
@@ -72,14 +72,14 @@ fn graph() -> Graph {
     let mkdir = pb::FileActionMkDir {
         path: "/theirs".to_owned(),
         mode: 0o755,
-        owner: by_id(7, 9),
+        owner: Some(by_id(7, 9)),
         timestamp: 0,
         ..Default::default()
     };
     let symlink = pb::FileActionSymlink {
         oldpath: "nowhere".to_owned(),
         newpath: "/theirs/link".to_owned(),
-        owner: by_id(8, 8),
+        owner: Some(by_id(8, 8)),
         timestamp: 0,
     };
     let copy = |dest: &str, owner| pb::FileActionCopy {
@@ -96,7 +96,7 @@ fn graph() -> Graph {
         action(0, -1, Mkdir(mkdir)),
         action(2, -1, Symlink(symlink)),
         action(3, 1, Copy(copy("/theirs/kept", None))),
-        action(4, 1, Copy(copy("/theirs/given", by_id(33, 34)))),
+        action(4, 1, Copy(copy("/theirs/given", Some(by_id(33, 34))))),
     ];
     actions[3].output = 0;
     let file = pb::op::Op::File(pb::FileOp { actions });
@@ -211,7 +211,6 @@ fn what_is_true_of_one_id_is_true_of_root_with_one_id() {
     if !rustix::process::geteuid().is_root() {
         return skip("root", "only root has to make itself a namespace of one id");
     }
-    #[expect(clippy::disallowed_methods, reason = "this very program once more")]
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user"]).arg(program).args(["isolation_owners", "--show-output"]);

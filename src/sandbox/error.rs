@@ -156,6 +156,9 @@ impl SandboxError {
             {
                 Fault::Input
             }
+            Self::Setup { operation, source, .. } if operation == BECOME && source.raw_os_error() == Some(UNMAPPED) => {
+                Fault::Machine
+            }
             Self::Setup { operation, source, .. } if [FIND_USER, SECRET, AGENT].contains(&operation.as_str()) => {
                 if source.raw_os_error() == Some(UNMAPPED) {
                     Fault::Machine
@@ -204,6 +207,7 @@ pub(super) const EXECUTE: &str = "execute";
 pub(super) const ENTER_DIRECTORY: &str = "enter the directory";
 pub(super) const MOUNT_PROC: &str = "mount proc at";
 pub(super) const FIND_USER: &str = "become the user";
+pub(super) const BECOME: &str = "become the user and drop";
 pub(super) const SECRET: &str = "show the secret at";
 pub(super) const AGENT: &str = "show the agent at";
 pub(super) const MOUNT: &str = "mount at";
@@ -263,7 +267,7 @@ fn hint(operation: &str, errno: i32, facts: &Facts) -> Option<String> {
                 .to_owned(),
         );
     }
-    if [FIND_USER, SECRET, AGENT].contains(&operation) && errno == UNMAPPED {
+    if [FIND_USER, BECOME, SECRET, AGENT].contains(&operation) && errno == UNMAPPED {
         return Some(NO_ID.to_owned());
     }
     if operation == SET_LIMIT && denied {

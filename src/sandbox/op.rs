@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::{
-    ENTER_DIRECTORY, EXECUTE, FIND_USER, MAKE_DIRECTORY, MOUNT, MOUNT_FILE, MOUNT_PROC, SECRET, SET_LIMIT, UNSHARE,
+    BECOME, ENTER_DIRECTORY, EXECUTE, FIND_USER, MAKE_DIRECTORY, MOUNT, MOUNT_FILE, MOUNT_PROC, SECRET, SET_LIMIT,
+    UNSHARE,
 };
 use super::mount::Mount;
 use super::step::{Security, Ulimit};
@@ -299,7 +300,7 @@ impl SetupOp {
             Self::Personality32 => ("set the personality", "PER_LINUX32".to_owned()),
             Self::Directory { path } => (ENTER_DIRECTORY, show(path)),
             Self::Filter => ("install the filter of", "system calls".to_owned()),
-            Self::DropPrivileges { .. } => ("become the user and drop", "capabilities".to_owned()),
+            Self::DropPrivileges { .. } => (BECOME, "capabilities".to_owned()),
             Self::Confine { .. } => ("confine to", "/".to_owned()),
             Self::EndWithGuard => ("bind to", "the guard".to_owned()),
             Self::ForbidSockets => ("forbid", "sockets".to_owned()),

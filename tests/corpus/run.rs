@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dockless::llb::{GraphBuilder, op, pb};
+use dockless::llb::{GraphBuilder, op};
 use dockless::oci::Arch;
 use dockless::source::read_rootfs;
 
@@ -109,35 +109,7 @@ impl Place {
         }
         assert!(output.status.success(), "the base: {said}");
         place.base = listing(&tar);
-        if place.has_single_id() {
-            skip(
-                "subids",
-                "files can belong to one user only: owners are not compared, steps of other users do not run",
-            );
-            place.kinds.push("single-id");
-        }
         Some(place)
-    }
-
-    /// Tells whether a file that should belong to user 1 does not.
-    fn has_single_id(&self) -> bool {
-        let user = pb::UserOpt { user: Some(pb::user_opt::User::ById(1)) };
-        let file = pb::FileActionMkFile {
-            path: "/file".to_owned(),
-            mode: 0o644,
-            owner: Some(pb::ChownOpt { user: Some(user), group: None }),
-            timestamp: -1,
-            ..pb::FileActionMkFile::default()
-        };
-        let action = Some(pb::file_action::Action::Mkfile(file));
-        let action = pb::FileAction { input: -1, secondary_input: -1, output: 0, action };
-        let mut builder = GraphBuilder::new();
-        let op = pb::op::Op::File(pb::FileOp { actions: vec![action] });
-        let edge = builder.add("a file of user 1", op, &[], Arch::X86_64, &[]);
-        let tar = self.path().join("owner.tar");
-        let output = format!("type=tar,dest={}", tar.display());
-        self.solve(&builder.finish(edge).to_bytes(), &["--output".to_owned(), output]);
-        !rustix::process::getuid().is_root() && listing(&tar)["/file"]["uid"] != 1
     }
 
     fn path(&self) -> &Path {

@@ -43,9 +43,11 @@
 //! with `cp --preserve=xattr` meets is not copied. Where the kernel has no listeners (before Linux 5.0), another filter has
 //! one, or it is forbidden, steps run as root with one id: `chown` fails with `EINVAL`.
 //!
-//! Cost: a call that is looked at takes two changes of process and some seven calls more (measured below, `isolation_owners`
-//! `what_it_costs`). Recipes ([`Step::bare`](crate::sandbox::Step::bare)) and users with more ids have no such filter and pay
-//! nothing. Opens that create nothing are told apart by the filter.
+//! Cost: a call that is looked at takes two changes of process and some seven calls more. Measured with the development
+//! profile on a busy machine of two processors (`isolation_owners` `what_it_costs`; the best of five): 10,000 `stat`s 0.48 s, and
+//! 0.08 s without; 500 short programs 0.89 s and 0.51 s; 2,000 new files 0.18 s and 0.07 s. Recipes
+//! ([`Step::bare`](crate::sandbox::Step::bare)) and users with more ids have no such filter and pay nothing. Opens that create
+//! nothing are told apart by the filter.
 //!
 //! Why not a preloaded library, as fakeroot does it: static programs, Go, and whoever clears the environment go past it. Why
 //! not ptrace: each call of each program would stop twice. Why not a mount with mapped ids (`mount_setattr(2)`
