@@ -30,6 +30,7 @@ pub fn init() -> ! {
 }
 
 fn guard() -> io::Result<()> {
+    sys::close_inherited()?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let Some((plan, descriptors)) = receive::<Plan>(&socket)? else { return Ok(()) };
     if let Some(base) = plan.base.clone() {

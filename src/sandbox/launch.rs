@@ -21,6 +21,7 @@ use super::life::MARK;
 use super::message::{Plan, Report, receive, send};
 use super::op::SetupOp;
 use super::plan::plan;
+use super::sealed::Sealed;
 use super::step::Step;
 use super::stub::Rule;
 use crate::sys::{self, IdMap};
@@ -127,8 +128,11 @@ impl Launcher {
         let (socket, theirs) = UnixStream::pair().map_err(io("make a socket for"))?;
         let (output, writer) = named.map_or_else(io::pipe, open_pipe).map_err(io("make a log for"))?;
         let errors = writer.try_clone().map_err(io("make a log for"))?;
-        let mut command = Command::new(&self.program);
-        command.args([MARK, "init"]).env_clear().current_dir("/").process_group(0);
+        // Where nothing can be mounted, the kernel's own word about running programs must do.
+        let sealed = Sealed::new(&self.program).ok();
+        let mut command = Command::new(sealed.as_ref().map_or_else(|| self.program.clone(), Sealed::path));
+        // The step sees the arguments of its process 1; where the builder lies is none of its business.
+        command.arg0("dockless").args([MARK, "init"]).env_clear().current_dir("/").process_group(0);
         command.stdin(OwnedFd::from(theirs)).stdout(writer).stderr(errors);
         let child = command.spawn().map_err(|error| SandboxError::io("start", &self.program, error))?;
         // The command holds our copies of init's ends; while they are open, no end of init could be seen.

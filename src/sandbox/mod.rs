@@ -63,6 +63,7 @@ mod plan;
 mod probe;
 mod program;
 mod rung;
+mod sealed;
 mod setup;
 mod stage;
 mod step;

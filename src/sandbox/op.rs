@@ -125,6 +125,13 @@ pub enum SetupOp {
         /// The path.
         path: PathBuf,
     },
+    /// Cover a name in every subdirectory of a directory, where it exists.
+    MaskEach {
+        /// The directory.
+        directory: PathBuf,
+        /// The name.
+        name: String,
+    },
     /// Make a path read-only, where it exists (`runtime-spec config-linux.md#readonly-paths`).
     Protect {
         /// The path.
@@ -149,7 +156,7 @@ pub enum SetupOp {
         /// The directory.
         path: PathBuf,
     },
-    /// Leave the session and terminal of the builder.
+    /// Leave the session, the terminal and the keys of the builder.
     NewSession,
     /// Umask 022, default signals, standard input from `/dev/null`.
     Settle,
@@ -266,6 +273,7 @@ impl SetupOp {
             Self::Proc { destination } => (MOUNT_PROC, show(destination)),
             Self::Sys { destination, .. } => ("mount sysfs at", show(destination)),
             Self::Mask { path } => ("mask", show(path)),
+            Self::MaskEach { directory, name } => ("mask", format!("{}/*/{name}", directory.display())),
             Self::Protect { path } => ("make read-only", show(path)),
             Self::User { user } => (FIND_USER, user.clone()),
             Self::MakeDirectory { path } => (MAKE_DIRECTORY, show(path)),

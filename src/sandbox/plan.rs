@@ -37,6 +37,9 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
+/// What every processor tells of its heat, and so of others' work (`moby daemon/pkg/oci/defaults.go`).
+const MASKED_EACH: [(&str, &str); 1] = [("/sys/devices/system/cpu", "thermal_throttle")];
+
 const PROTECTED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Names of servers are the machine's where the network is.
@@ -191,7 +194,10 @@ fn covers(place: &Path) -> Vec<SetupOp> {
         paths.iter().map(PathBuf::from).filter(|path| path.starts_with(place)).collect()
     };
     let masks = below(&MASKED).into_iter().map(|path| SetupOp::Mask { path });
-    masks.chain(below(&PROTECTED).into_iter().map(|path| SetupOp::Protect { path })).collect()
+    let each = MASKED_EACH.iter().filter(|(directory, _)| Path::new(directory).starts_with(place));
+    let each =
+        each.map(|(directory, name)| SetupOp::MaskEach { directory: directory.into(), name: (*name).to_owned() });
+    masks.chain(each).chain(below(&PROTECTED).into_iter().map(|path| SetupOp::Protect { path })).collect()
 }
 
 fn devices(step: &Step) -> Vec<SetupOp> {

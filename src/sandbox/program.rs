@@ -83,7 +83,12 @@ fn act(op: &SetupOp, identity: &Identity, keep: CapabilitySet, kept: &[(i32, Own
             rustix::process::chroot(path)?;
             Ok(rustix::process::chdir(c"/")?)
         }
-        SetupOp::NewSession => sys::new_session(),
+        SetupOp::NewSession => {
+            sys::new_session()?;
+            // Not all kernels have keys, nor all users room for one more; the filter forbids to ask for any.
+            let _ = sys::new_session_keyring();
+            Ok(())
+        }
         SetupOp::Settle => {
             sys::reset_signals()?;
             sys::set_umask(UMASK);

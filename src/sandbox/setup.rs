@@ -1,12 +1,14 @@
 //! The acts of a plan, done by process 1 of the step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Uid};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
 
 use super::error::UNMAPPED;
 use super::inside::{self, Kind};
@@ -104,6 +106,7 @@ impl Setup {
             SetupOp::Proc { destination } => self.system(destination, &sys::proc_fs()?, Attributes::default()),
             SetupOp::Sys { destination, fresh, writable } => self.sys(destination, *fresh, *writable),
             SetupOp::Mask { path } => self.mask(path),
+            SetupOp::MaskEach { directory, name } => self.mask_each(directory, name),
             SetupOp::Protect { path } => self.protect(path),
             SetupOp::User { user } => {
                 self.identity = identify(self.root()?, user)?;
@@ -264,7 +267,8 @@ impl Setup {
     fn device(&mut self, path: &Path) -> io::Result<()> {
         // One that is not there was optional.
         let Some(device) = self.sources.get(path).map(sys::bind) else { return Ok(()) };
-        let attributes = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
+        // The node is the machine's own, and where ids are too, its mode could be changed; data passes all the same.
+        let attributes = Attributes { read_only: true, no_suid: true, no_exec: true, no_dev: false };
         self.system(path, &device?, attributes)
     }
 
@@ -318,6 +322,20 @@ impl Setup {
         };
         sys::attach(&cover, &place)?;
         sys::set_attributes(&cover, READ_ONLY, true)
+    }
+
+    fn mask_each(&mut self, directory: &Path, name: &str) -> io::Result<()> {
+        let Some(place) = self.existing(directory)? else { return Ok(()) };
+        let list =
+            rustix::fs::openat(place, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        for entry in Dir::new(list)? {
+            let entry = entry?;
+            let within = directory.join(OsStr::from_bytes(entry.file_name().to_bytes()));
+            if entry.file_type() == FileType::Directory && !entry.file_name().to_bytes().starts_with(b".") {
+                self.mask(&within.join(name))?;
+            }
+        }
+        Ok(())
     }
 
     fn protect(&self, path: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@ use super::key::{self, Ingredients};
 use super::mounts::Output;
 use super::record::Record;
 use super::run::{Work, snapshot_error};
+use super::scrub::Scrub;
 use super::step::{cwd, is_recipe};
 use super::value::Value;
 use crate::llb::{Vertex, pb};
@@ -135,8 +136,11 @@ impl Work<'_> {
             log.take(data);
             self.progress.event(&Event::Log { vertex: vertex.digest, name, data });
         };
-        let run = self.solver.launcher.run(&step, self.solver.cancel, &mut forward);
-        let exit = run.map_err(|source| SolveError::Sandbox { name: name.to_owned(), source: Box::new(source) })?;
+        let mut scrub = self.scrub(exec);
+        let mut scrubbed = |data: &[u8]| scrub.take(data, &mut forward);
+        let exit = self.solver.launcher.run(&step, self.solver.cancel, &mut scrubbed);
+        scrub.finish(&mut forward);
+        let exit = exit.map_err(|source| SolveError::Sandbox { name: name.to_owned(), source: Box::new(source) })?;
         if exit.outcome == Outcome::Cancelled {
             return Err(SolveError::Cancelled);
         }
@@ -153,6 +157,15 @@ impl Work<'_> {
             Output::Input(value) => Ok(value),
         };
         std::mem::take(&mut mounts.outputs).into_values().map(commit).collect()
+    }
+}
+
+impl Work<'_> {
+    /// Takes the secrets that `exec` is given out of what it prints.
+    fn scrub(&self, exec: &pb::ExecOp) -> Scrub {
+        let mounted = exec.mounts.iter().filter_map(|mount| mount.secret_opt.as_ref()).map(|secret| &secret.id);
+        let named = exec.secretenv.iter().map(|secret| &secret.id);
+        Scrub::new(mounted.chain(named).filter_map(|id| self.solver.inputs.secrets.get(id)))
     }
 }
 

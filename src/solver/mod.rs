@@ -35,6 +35,7 @@ mod nested;
 mod record;
 mod run;
 mod schedule;
+mod scrub;
 mod source;
 mod step;
 mod tree;

@@ -73,7 +73,6 @@ impl Store {
         if let Some(above) = root.parent() {
             fs::create_dir_all(above).map_err(StoreError::io("create", above))?;
         }
-        // Closed to others: snapshots hold set-user-ID programs of images that nobody vouches for.
         match DirBuilder::new().mode(0o700).create(root) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(StoreError::io("create", root)(error));
@@ -92,8 +91,7 @@ impl Store {
         }
         .map_err(StoreError::io("lock", &path))?;
         for name in ["blobs/sha256", "tmp", "locks"] {
-            let path = root.join(name);
-            fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
+            make_closed(&root.join(name))?;
         }
         let run = Run::begin(&root.join("tmp"), &root.join("locks"))?;
         let blobs = root.join("blobs/sha256");
@@ -132,7 +130,7 @@ impl Store {
     pub fn room(&self, name: &str) -> Result<PathBuf, StoreError> {
         name.split('/').try_for_each(check_name)?;
         let path = self.root().join(name);
-        fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
+        make_closed(&path)?;
         Ok(path)
     }
 
@@ -181,6 +179,12 @@ enum Access {
     Shared,
     Exclusive,
     ExclusiveNow,
+}
+
+/// Makes a directory, and those above it, closed to others: snapshots hold set-user-ID programs of images that nobody
+/// vouches for, and a store may lie in a directory that was there before and is open.
+fn make_closed(path: &Path) -> Result<(), StoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StoreError::io("create", path))
 }
 
 /// Refuses a directory that is no store or one of a newer format; an empty one is fine.

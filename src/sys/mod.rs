@@ -42,11 +42,11 @@ pub use mount::{
 pub use namespace::{Namespaces, is_single_threaded, loopback_up, set_host_name, unshare};
 pub use process::{
     Child, Waited, block_ptrace, die_with_parent, exit_now, fork, has_capability, kill, max_child_rss, new_session,
-    open_pidfd, reap_until, wait_any, wait_for,
+    new_session_keyring, open_pidfd, reap_until, wait_any, wait_for,
 };
 pub use program::{
-    become_root, execute, give_output, keep_descriptors, limit_bounding_set, no_new_privileges, permitted_capabilities,
-    reset_signals, set_capabilities, set_ids, set_root_ids, set_umask, silence_output, silence_stdin,
-    use_32_bit_personality,
+    become_root, close_inherited, execute, give_output, keep_descriptors, limit_bounding_set, no_new_privileges,
+    permitted_capabilities, reset_signals, set_capabilities, set_ids, set_root_ids, set_umask, silence_output,
+    silence_stdin, use_32_bit_personality,
 };
 pub use seccomp::{FilterFlags, install_filter};

@@ -122,6 +122,18 @@ pub fn new_session() -> io::Result<()> {
     Ok(())
 }
 
+/// Joins a new and empty session keyring, so that keys of the caller's session are possessed no more (`keyctl(2)`).
+///
+/// # Errors
+/// `ENOSYS` without keys in the kernel, `EDQUOT` where the user has too many of them, `EPERM` below some filters.
+pub fn new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: without a name the kernel reads nothing from us and makes a keyring of its own.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, anonymous) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Closes the calling process to `ptrace` and `/proc/<pid>/{exe,fd,root}` of everything without `CAP_SYS_PTRACE`.
 pub fn block_ptrace() -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)

@@ -129,6 +129,21 @@ pub fn silence_output() -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(&null)?)
 }
 
+/// Closes every descriptor from 3 on, at the very start of a life: those that its parent let through by mistake.
+///
+/// The process must not have opened anything yet that it still wants.
+pub fn close_inherited() -> io::Result<()> {
+    let result = close_range(0);
+    if result.is_ok() {
+        return Ok(());
+    }
+    for number in descriptors()? {
+        // SAFETY: nobody in this young process owns a number from 3 on; that of the directory just read is closed already.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
+}
+
 /// Has every descriptor from 3 on close at execution, except `kept`, which move to the given numbers.
 ///
 /// Whatever had one of those numbers is replaced, so the caller keeps its own above them.
@@ -149,20 +164,32 @@ pub fn keep_descriptors(kept: &[(RawFd, OwnedFd)]) -> io::Result<()> {
 }
 
 fn close_on_execution() -> io::Result<()> {
-    // SAFETY: this only sets FD_CLOEXEC; no descriptor is closed while anyone in this process uses it.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if result == 0 {
+    if close_range(libc::CLOSE_RANGE_CLOEXEC).is_ok() {
         return Ok(());
     }
-    // Before Linux 5.11: one by one.
-    for entry in fs::read_dir("/proc/self/fd")? {
-        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
-        if number > 2 {
-            // SAFETY: setting a flag on a number is harmless even where the number has just been closed.
-            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
+    for number in descriptors()? {
+        // SAFETY: setting a flag on a number is harmless even where the number has just been closed.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     Ok(())
+}
+
+/// Closes all from 3 on, or marks them.
+fn close_range(flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: the callers answer for it that nobody in this process uses what is closed.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Numbers from 3 on, for kernels before 5.11.
+fn descriptors() -> io::Result<Vec<RawFd>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        found.extend(
+            entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()).filter(|number| *number > 2),
+        );
+    }
+    Ok(found)
 }
 
 /// Becomes `program`; returns only on failure.

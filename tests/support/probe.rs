@@ -4,6 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+/// Where a program finds the text `/proc/self/exe`.
+pub(crate) const TEXT: u64 = BASE + 120;
+
+const BASE: u64 = 0x40_0000;
+
 /// Whose numbers and whose way into the kernel a call uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
@@ -66,13 +71,14 @@ impl Call {
 
     /// An ELF file of one segment (`elf(5)`).
     fn program(&self) -> Vec<u8> {
-        const BASE: u64 = 0x40_0000;
+        const WORDS: &[u8; 16] = b"/proc/self/exe\0\0";
         let code = self.code();
-        let size = 120 + code.len() as u64;
+        let size = 120 + (WORDS.len() + code.len()) as u64;
         let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
-        file.extend([BASE + 120, 64, 0].iter().flat_map(|word| word.to_le_bytes()));
+        file.extend([TEXT + WORDS.len() as u64, 64, 0].iter().flat_map(|word| word.to_le_bytes()));
         file.extend(b"\0\0\0\0\x40\0\x38\0\x01\0\x40\0\0\0\0\0\x01\0\0\0\x05\0\0\0");
         file.extend([0, BASE, BASE, size, size, 0x1000].iter().flat_map(|word| word.to_le_bytes()));
+        file.extend(WORDS);
         file.extend(code);
         file
     }
