@@ -12,13 +12,14 @@
 //!    image .......... images in and out: pull, push, load, save, unpack
 //! 3  source  snapshot  export  file  cache  attest
 //! 2  recipe  dockerfile  rootfs  layer  policy  registry  sandbox
-//! 1  llb  pattern  store  http  progress
+//! 1  llb  pattern  store  http  progress  cgroup
 //! 0  oci  sys
 //! ```
 
 pub mod attest;
 pub mod build;
 pub mod cache;
+pub mod cgroup;
 pub mod cli;
 pub mod collect;
 pub mod dockerfile;

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 9] = [
     &["solver", "image"],
     &["source", "snapshot", "export", "file", "cache", "attest"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
-    &["llb", "pattern", "store", "http", "progress"],
+    &["llb", "pattern", "store", "http", "progress", "cgroup"],
     &["oci", "sys"],
 ];
 

@@ -114,11 +114,11 @@ fn a_directory_without_recipes_is_no_project() {
 #[test]
 fn a_doctor_says_the_same_to_people_and_programs_and_changes_nothing() {
     let bench = Bench::new();
-    let output = bench.run(&["doctor", "--format", "json"]);
+    let output = bench.run(&["doctor", "--offline", "--format", "json"]);
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let code = if value["can_build"] == true { 0 } else { 3 };
     assert_eq!(output.status.code(), Some(code), "{value}");
-    let people = bench.run(&["doctor"]);
+    let people = bench.run(&["doctor", "--offline"]);
     assert_eq!(people.status.code(), Some(code));
     let text = String::from_utf8_lossy(&people.stdout);
     for finding in value["findings"].as_array().expect("a list") {
@@ -131,7 +131,7 @@ fn a_doctor_says_the_same_to_people_and_programs_and_changes_nothing() {
 #[test]
 fn a_machine_whose_store_has_no_place_cannot_build() {
     let bench = Bench::new();
-    let output = bench.run(&["doctor", "--format", "json", "--store", "/proc/self/store"]);
+    let output = bench.run(&["doctor", "--offline", "--format", "json", "--store", "/proc/self/store"]);
     assert_eq!(output.status.code(), Some(3));
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let row = value["findings"].as_array().and_then(|rows| rows.iter().find(|row| row["state"] == "missing"));

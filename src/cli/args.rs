@@ -156,6 +156,8 @@ pub(crate) struct Build {
     pub(crate) attest: super::attest::AttestArgs,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
+    #[command(flatten)]
+    pub(crate) limits: super::limit::LimitArgs,
 }
 
 /// Arguments of `release`.
@@ -172,6 +174,8 @@ pub(crate) struct Release {
     pub(crate) dist: PathBuf,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
+    #[command(flatten)]
+    pub(crate) limits: super::limit::LimitArgs,
 }
 
 /// Arguments of `test`.
@@ -244,6 +248,8 @@ pub(crate) struct Solve {
     pub(crate) attest: super::attest::AttestArgs,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
+    #[command(flatten)]
+    pub(crate) limits: super::limit::LimitArgs,
 }
 
 /// Parses `HOST=URL`.
@@ -290,6 +296,9 @@ pub(crate) struct Doctor {
     /// Form
     #[arg(long, value_enum, default_value_t = DoctorFormat::Table)]
     pub(crate) format: DoctorFormat,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
 }
 
 /// Forms of a diagnosis.

@@ -72,7 +72,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Cache(command) => inside(|inside| watched(&session, |view| cache(&session, command, &inside, view))),
         Command::Lock(args) => watched(&session, |view| lock(&session, args, view)),
         Command::Fetch(args) => watched(&session, |view| fetch(&session, args, view)),
-        Command::Doctor(args) => doctor(&session, args.format),
+        Command::Doctor(args) => doctor(&session, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "dockless", &mut script);
@@ -139,6 +139,7 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     args.attest.check(&args.outputs.output)?;
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
+    args.limits.apply(&mut engine)?;
     let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
     for arch in &args.arch {
@@ -177,6 +178,7 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
         .collect();
     let mut engine = session.engine(inside)?;
     args.caches.open(&mut engine, view)?;
+    args.limits.apply(&mut engine)?;
     let epoch = session.epoch(&project);
     let mut all = Vec::new();
     let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
@@ -253,13 +255,22 @@ pub(super) fn definition(path: &Path) -> Result<llb::Graph, Failure> {
     Ok(graph)
 }
 
-fn doctor(session: &Session<'_>, format: DoctorFormat) -> Result<ExitCode, Failure> {
+fn doctor(session: &Session<'_>, args: &args::Doctor) -> Result<ExitCode, Failure> {
     let style = Style::of(variable);
+    let global = session.global;
     let store = session.store_root()?;
-    let mirrors = &session.global.debian_mirror;
-    let surroundings = doctor::Surroundings { store: &store, mirrors, environment: &variable, live: style.live };
+    let registry = if global.offline { None } else { Some(session.registry(&Cancel::new()?)?) };
+    let mirrored = global.registry_mirror.iter().map(|(name, _)| name.clone());
+    let names: Vec<String> = mirrored.chain(global.insecure_registry.iter().cloned()).collect();
+    let surroundings = doctor::Surroundings {
+        store: &store,
+        mirrors: &global.debian_mirror,
+        registry: registry.as_ref().map(|registry| (registry, &names[..])),
+        environment: &variable,
+        live: style.live,
+    };
     let findings = doctor::diagnose(&doctor::gather(&surroundings));
-    if format == DoctorFormat::Json {
+    if args.json || args.format == DoctorFormat::Json {
         print(doctor::json(&findings).as_bytes())?;
     } else {
         println(doctor::table(&findings, style, None).trim_end())?;

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use super::report::{Exit, Report, SourcePicture};
 use crate::attest::AttestError;
 use crate::build::BuildError;
+use crate::cgroup::CgroupError;
 use crate::collect::CollectError;
 use crate::export::ExportError;
 use crate::image::ImageError;
 use crate::policy::PolicyError;
 use crate::recipe::RecipeError;
 use crate::release::{ProofError, ReleaseError};
-use crate::sandbox::{Fault, Outcome, SandboxError};
+use crate::sandbox::{self, Fault, Outcome, SandboxError};
 use crate::snapshot::SnapshotError;
 use crate::solver::SolveError;
 use crate::source::SourceError;
@@ -38,6 +39,8 @@ pub(super) enum Failure {
     Unproven { name: String, table: String },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Limits(#[from] CgroupError),
     #[error(transparent)]
     Collect(#[from] CollectError),
     #[error(transparent)]
@@ -130,6 +133,7 @@ impl Failure {
             Self::Proof(ProofError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
             }
+            Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Unproven { .. } => (Exit::Failed, None),
             Self::Usage { .. } => (Exit::Input, Some("see --help".to_owned())),
@@ -173,10 +177,7 @@ fn export(error: &ExportError) -> (Exit, Option<String>) {
 
 fn engine(error: &SolveError) -> (Exit, Option<String>) {
     match error {
-        SolveError::Step(failure) => {
-            let timeout = failure.exit.outcome == Outcome::TimedOut;
-            (Exit::Failed, timeout.then(|| "raise `timeout` in its recipe, or give it more --jobs".to_owned()))
-        }
+        SolveError::Step(failure) => (Exit::Failed, raise(&failure.exit).map(str::to_owned)),
         SolveError::Cancelled => {
             (Exit::Interrupted, Some("run the same command again: finished steps are kept".to_owned()))
         }
@@ -185,6 +186,7 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         | SolveError::Unsupported { .. }
         | SolveError::MissingInput { .. } => (Exit::Input, None),
         SolveError::Sandbox { source, .. } => sandbox(source),
+        SolveError::Limits { source, .. } => limits(source),
         SolveError::Source { source: error, .. } => source(error),
         SolveError::Snapshot { source, .. } => snapshot(source),
         SolveError::File { source, .. } => (Exit::Failed, source.help()),
@@ -193,6 +195,23 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
             (Exit::Machine, None)
         }
     }
+}
+
+/// What to raise for a step that ran into a bound.
+fn raise(exit: &sandbox::Exit) -> Option<&'static str> {
+    if exit.met.memory.is_some() {
+        Some("raise --memory, or let it start fewer programs at a time with --jobs")
+    } else if exit.met.pids.is_some() {
+        Some("raise --pids-limit")
+    } else if exit.outcome == Outcome::TimedOut {
+        Some("raise --step-timeout, or `timeout` in its recipe, or give it more --jobs")
+    } else {
+        None
+    }
+}
+
+fn limits(error: &CgroupError) -> (Exit, Option<String>) {
+    (Exit::Machine, error.help().map(str::to_owned))
 }
 
 fn source(error: &SourceError) -> (Exit, Option<String>) {

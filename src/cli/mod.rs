@@ -14,6 +14,7 @@ mod grant;
 mod image;
 mod image_given;
 mod image_show;
+mod limit;
 mod output;
 mod pins;
 pub mod progress;

@@ -15,7 +15,7 @@ use crate::recipe::Profile;
 use crate::registry::{Credentials, Hosts, Registry};
 use crate::sandbox::{self, Cancel, Ids, Isolation, Launcher, Rung, Settled};
 use crate::snapshot::{Snapshots, copy_tree};
-use crate::solver::Jobs;
+use crate::solver::{Bounds, Jobs};
 use crate::source::{self, Origins, Proxies, Stop};
 use crate::store::Store;
 
@@ -162,6 +162,7 @@ impl Session<'_> {
             executor,
             launcher,
             cancel,
+            bounds: Bounds::default(),
             ignore_cache: self.global.no_cache,
         })
     }

@@ -36,6 +36,7 @@ pub(super) fn solve(
     let mut engine = session.engine(inside)?;
     engine.executor = Executor { allowed: args.allow.iter().copied().collect(), ..Executor::embedded() };
     args.caches.open(&mut engine, view)?;
+    args.limits.apply(&mut engine)?;
     let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
     args.caches.write(session, &engine, &[&solved], view);
     let said = if args.outputs.output.is_empty() {

@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::sandbox::{Cancel, Launcher};
 use crate::snapshot::Snapshots;
-use crate::solver::{Inputs, Jobs, SolveError, Solved, Solver};
+use crate::solver::{Bounds, Inputs, Jobs, SolveError, Solved, Solver};
 use crate::source::Origins;
 use crate::store::Store;
 
@@ -42,6 +42,8 @@ pub struct Embedded {
     pub launcher: Launcher,
     /// Stops everything.
     pub cancel: Cancel,
+    /// What every step may use at most.
+    pub bounds: Bounds,
     /// Do not look results up.
     pub ignore_cache: bool,
 }
@@ -59,6 +61,7 @@ impl Engine for Embedded {
             executor: &self.executor,
             launcher: &self.launcher,
             cancel: &self.cancel,
+            bounds: &self.bounds,
             ignore_cache: self.ignore_cache,
         };
         solver.solve(graph, progress)

@@ -11,7 +11,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::error::RegistryError;
-use super::hosts::Hosts;
+use super::hosts::{Address, Hosts};
 use super::manifest::{ACCEPT as MANIFESTS, MOST, Manifest};
 use crate::http::Settings;
 use crate::oci::{Digest, Reference};
@@ -59,6 +59,12 @@ impl Registry {
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = Arc::new(hosts);
         self
+    }
+
+    /// Returns how to speak to the registry of a reference, and where it answers.
+    pub(super) fn addresses(&self, reference: &Reference) -> Result<(Settings, Vec<Address>), RegistryError> {
+        let addresses = self.hosts.addresses(reference.registry(), reference.resolve_registry())?;
+        Ok((self.settings.clone(), addresses))
     }
 
     /// Returns the repository that a reference is in; nothing is asked yet.

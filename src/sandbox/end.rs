@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::error::SandboxError;
+use crate::cgroup::Met;
 
 /// How the program of a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Exit {
     pub outcome: Outcome,
     /// Most memory in bytes that one of its processes had resident; 0 where it was killed before that was known.
     pub max_rss: u64,
+    /// Limits of its group that it ran into; a program may fail of that or not.
+    pub met: Met,
 }
 
 impl Exit {
@@ -43,14 +46,15 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.outcome {
-            Outcome::Code(code) => write!(f, "exit code {code}"),
+            Outcome::Code(code) => write!(f, "exit code {code}")?,
             Outcome::Signal(signal) => match nix::sys::signal::Signal::try_from(signal) {
-                Ok(name) => write!(f, "killed by {name}"),
-                Err(_) => write!(f, "killed by signal {signal}"),
+                Ok(name) => write!(f, "killed by {name}")?,
+                Err(_) => write!(f, "killed by signal {signal}")?,
             },
-            Outcome::TimedOut => f.write_str("timed out"),
-            Outcome::Cancelled => f.write_str("cancelled"),
+            Outcome::TimedOut => f.write_str("timed out")?,
+            Outcome::Cancelled => f.write_str("cancelled")?,
         }
+        self.met.fmt(f)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::CgroupError;
 use crate::sys::Facts;
 
 /// Whose fault an error is; decides the exit code.
@@ -93,6 +94,12 @@ pub enum SandboxError {
         /// How it ended.
         status: String,
     },
+    /// The step could not be put into its control group.
+    #[error("the step's limits could not be set")]
+    Group {
+        /// Why.
+        source: CgroupError,
+    },
     /// Something around the step failed on the builder's side.
     #[error("failed to {action} `{}`", path.display())]
     Io {
@@ -136,7 +143,7 @@ impl SandboxError {
             | Self::LimitOrder { .. }
             | Self::HostName { .. } => Fault::Input,
             Self::Threads => Fault::Bug,
-            Self::Lost { .. } | Self::NoRung { .. } => Fault::Machine,
+            Self::Lost { .. } | Self::NoRung { .. } | Self::Group { .. } => Fault::Machine,
             Self::Setup { operation, .. } if operation == EXECUTE || operation == ENTER_DIRECTORY => Fault::Input,
             Self::Setup { operation, .. } if operation == UNSHARE || operation == MAP_IDS => Fault::Machine,
             // What the step wants at a place does not go with what its trees have there.

@@ -24,6 +24,7 @@ use super::plan::plan;
 use super::sealed::Sealed;
 use super::step::Step;
 use super::stub::Rule;
+use crate::cgroup::{Group, Met};
 use crate::sys::{self, IdMap};
 
 /// How long init may take to end a step before it is killed itself.
@@ -93,7 +94,7 @@ impl Launcher {
     pub fn run(&self, step: &Step, cancel: &Cancel, log: &mut dyn FnMut(&[u8])) -> Result<Exit, SandboxError> {
         step.check()?;
         if cancel.is_cancelled() {
-            return Ok(Exit { outcome: Outcome::Cancelled, max_rss: 0 });
+            return Ok(Exit { outcome: Outcome::Cancelled, max_rss: 0, met: Met::default() });
         }
         let rule = Rule { all: step.bare, parents: step.bare || step.remove_stubs };
         let Some(ground) = &self.ground else {
@@ -138,6 +139,11 @@ impl Launcher {
         // The command holds our copies of init's ends; while they are open, no end of init could be seen.
         drop(command);
         let mut running = Running { child, socket, output, failure: None, exited: None, verdict: None };
+        // It waits for its plan and has made no process yet, so that all of them will be in the group.
+        let grouped = step.group.as_ref().map_or(Ok(()), |group| group.add(running.child.id()));
+        if let Err(source) = grouped {
+            return running.finish(Err(SandboxError::Group { source }), None, log);
+        }
         let descriptors: Vec<_> = step.inherit.iter().map(|(_, descriptor)| descriptor.as_fd()).collect();
         let sent = send(&running.socket, plan, &descriptors);
         let followed = match sent {
@@ -146,7 +152,7 @@ impl Launcher {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(io("send the plan to")(error)),
         };
-        running.finish(followed, log)
+        running.finish(followed, step.group.as_ref(), log)
     }
 }
 
@@ -261,7 +267,7 @@ impl Running {
             }
             Report::Exited { code, signal, max_rss } => {
                 let outcome = signal.map_or(Outcome::Code(code.unwrap_or_default()), Outcome::Signal);
-                self.exited.get_or_insert(Exit { outcome, max_rss });
+                self.exited.get_or_insert(Exit { outcome, max_rss, met: Met::default() });
             }
             Report::Lost { status } => {
                 if self.exited.is_none() && self.verdict.is_none() {
@@ -273,7 +279,12 @@ impl Running {
     }
 
     /// Reaps init and decides what became of the step.
-    fn finish(mut self, followed: Result<(), SandboxError>, log: &mut dyn FnMut(&[u8])) -> Result<Exit, SandboxError> {
+    fn finish(
+        mut self,
+        followed: Result<(), SandboxError>,
+        group: Option<&Group>,
+        log: &mut dyn FnMut(&[u8]),
+    ) -> Result<Exit, SandboxError> {
         if followed.is_err() {
             let _ = self.socket.shutdown(Shutdown::Write);
         }
@@ -284,12 +295,16 @@ impl Running {
         rustix::io::ioctl_fionbio(&self.output, true).map_err(|errno| io("read the log of")(errno.into()))?;
         self.pass_on(log, usize::MAX).map_err(io("read the log of"))?;
         while self.listen()? {}
+        let met = group.map(Group::met).unwrap_or_default();
         if let Some((outcome, _)) = self.verdict {
-            return Ok(Exit { outcome, max_rss: self.exited.map_or(0, |exit| exit.max_rss) });
+            return Ok(Exit { outcome, max_rss: self.exited.map_or(0, |exit| exit.max_rss), met });
         }
+        // Where memory runs out, the kernel may well choose one of the two that look after the step.
+        let killed = Exit { outcome: Outcome::Signal(libc::SIGKILL), max_rss: 0, met };
         match (self.failure, self.exited) {
+            (None | Some(SandboxError::Lost { .. }), None) if met.memory.is_some() => Ok(killed),
             (Some(failure), _) => Err(failure),
-            (None, Some(exit)) => Ok(exit),
+            (None, Some(exit)) => Ok(Exit { met, ..exit }),
             (None, None) => Err(SandboxError::Lost { status: status.to_string() }),
         }
     }

@@ -28,12 +28,12 @@
 //! Where there are no namespaces for root, as in ordinary containers, [`settle`] chooses a changed root instead, which
 //! [`Launcher::in_chroot`] runs steps in: `chroot/mod.rs`, `docs/isolation.md`.
 //!
-//! What is not protected: there is no seccomp filter, no limit of memory or processes, and with [`Network::Host`] a
-//! step reaches abstract sockets of the machine. A step that keeps a shared file of its mounts busy slows others.
+//! What is not protected: there is no seccomp filter, no limit of memory or processes without a [`Step::group`], and
+//! with [`Network::Host`] a step reaches abstract sockets of the machine. A step that keeps a shared file of its mounts
+//! busy slows others.
 //!
-//! What is not done: limits by control groups and a parent group (`ops.proto Meta.cgroupParent`, `LinuxResources`), as
-//! in rootless BuildKit; neither is part of a cache key, and an ordinary user mostly has no group to put a step in.
-//! Loop devices; CDI devices; control groups of version 1 below `/sys`.
+//! What is not done: a parent group that a graph names (`ops.proto Meta.cgroupParent`), which is the caller's to choose
+//! by starting the builder in it (`cgroup`). Loop devices; CDI devices; control groups of version 1 below `/sys`.
 //!
 //! Cost: about four milliseconds a step, spread over a new process, six namespaces and some thirty mounts. Files of ours
 //! lie on one memory file system that the root needs anyway, masks are clones of one empty directory, overlays are
@@ -68,6 +68,7 @@ mod setup;
 mod stage;
 mod step;
 mod stub;
+mod tried;
 mod user;
 
 pub use agent::AgentSocket;
@@ -84,4 +85,5 @@ pub use plan::{GENERATED, plan};
 pub use probe::{Chroot, Probe, Trials, probe};
 pub use rung::{Isolation, Rung, Settled, settle};
 pub use step::{Network, Security, Step, Ulimit};
+pub use tried::tried_ids;
 pub use user::{Identity, find as find_user};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SandboxError;
 use super::mount::{Mount, StepMount};
+use crate::cgroup::Group;
 use crate::oci::Arch;
 use crate::sys;
 
@@ -82,6 +83,8 @@ pub struct Step {
     pub arch: Arch,
     /// How long the program may run.
     pub timeout: Option<Duration>,
+    /// The control group it is to run in, with its limits; without, that of the builder.
+    pub group: Option<Group>,
     /// Descriptors that the program finds under these numbers (3 to 999), such as a jobserver's.
     pub inherit: Vec<(i32, OwnedFd)>,
 }
@@ -110,6 +113,7 @@ impl Step {
             bare: false,
             arch: Arch::X86_64,
             timeout: None,
+            group: None,
             inherit: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::JobsError;
 use crate::cache::CacheError;
+use crate::cgroup::CgroupError;
 use crate::file::FileError;
 use crate::llb::{GraphError, Refusal};
 use crate::oci::Digest;
@@ -65,6 +66,14 @@ pub enum SolveError {
         name: String,
         /// Why.
         source: Box<SandboxError>,
+    },
+    /// A step could not be given its limits.
+    #[error("step `{name}` could not be given its limits")]
+    Limits {
+        /// The vertex.
+        name: String,
+        /// Why.
+        source: CgroupError,
     },
     /// A source could not be had.
     #[error("`{name}` could not be fetched")]

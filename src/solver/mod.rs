@@ -22,6 +22,7 @@
 //!
 //! Why threads and not async: a step is a process and a fetch is a blocking call; there are as many as jobs plus a few.
 
+mod bounds;
 mod carried;
 mod error;
 mod exec;
@@ -42,6 +43,7 @@ mod tree;
 mod value;
 
 pub use crate::cache::Output;
+pub use bounds::Bounds;
 pub use error::{Failure, SolveError};
 pub use export::{ExportCacheError, Extent, PACKED, export_cache};
 pub use inputs::{Directory, Inputs, SecretValue};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::bounds::Bounds;
 use super::carried::Answered;
 use super::inputs::Inputs;
 use super::key;
@@ -47,6 +48,8 @@ pub struct Solver<'a> {
     pub launcher: &'a Launcher,
     /// Stops everything.
     pub cancel: &'a Cancel,
+    /// What every step may use at most.
+    pub bounds: &'a Bounds,
     /// Do not look results up (they are still kept).
     pub ignore_cache: bool,
 }

@@ -33,7 +33,9 @@ impl Work<'_> {
         step.user.clone_from(&meta.user);
         step.hostname.clone_from(&meta.hostname);
         step.arch = arch(vertex)?;
-        step.timeout = timeout(vertex).map(Duration::from_secs);
+        let bounds = self.solver.bounds;
+        step.timeout = timeout(vertex).map(Duration::from_secs).into_iter().chain(bounds.timeout).min();
+        step.group = bounds.group(vertex, self.progress)?;
         step.remove_stubs = meta.remove_mount_stubs_recursive;
         if exec.network() == pb::NetMode::None {
             step.network = Network::None;

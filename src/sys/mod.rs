@@ -22,6 +22,7 @@ mod landlock;
 mod limit;
 mod mount;
 mod namespace;
+mod offer;
 mod process;
 mod program;
 mod seccomp;
@@ -40,6 +41,7 @@ pub use mount::{
     probe_overlay, proc_fs, queues, set_attributes, sys_fs, tmpfs,
 };
 pub use namespace::{Namespaces, is_single_threaded, loopback_up, set_host_name, unshare};
+pub use offer::{has_user_notification, landlock};
 pub use process::{
     Child, Waited, block_ptrace, die_with_parent, exit_now, fork, has_capability, kill, max_child_rss, new_session,
     new_session_keyring, open_pidfd, reap_until, wait_any, wait_for,

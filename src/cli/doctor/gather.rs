@@ -3,15 +3,21 @@
 use std::error::Error;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
-use crate::sandbox::probe;
+use rustix::thread::CapabilitySet;
+
+use super::facts::{Answer, Facts, Memory};
+use super::groups::Delegation;
+use super::kernel::Offers;
+use super::place::{existing, is_writable, look};
+use super::{container, i386, ids, kernel, mirror, reach};
+use crate::cgroup::{Place, delegated};
+use crate::registry::Registry;
+use crate::sandbox::{probe, tried_ids};
 use crate::source::{Proxies, host_mirrors};
 use crate::sys;
-
-use super::facts::{Disk, Facts, Memory, MirrorAnswer};
-use super::{i386, mirror};
 
 /// What the command knows already and a doctor must not find out in its own way.
 #[derive(Clone)]
@@ -20,8 +26,11 @@ pub struct Surroundings<'a> {
     pub store: &'a Path,
     /// Debian mirrors named on the command line, best first; empty: apt's configuration is asked.
     pub mirrors: &'a [String],
+    /// Registries as a build would see them, and the names that something is configured for; `None` where the network
+    /// is not to be used.
+    pub registry: Option<(&'a Registry, &'a [String])>,
     /// A variable of the environment.
-    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    pub environment: &'a (dyn Fn(&str) -> Option<String> + Sync),
     /// Whether standard error has a live view.
     pub live: bool,
 }
@@ -32,21 +41,39 @@ impl fmt::Debug for Surroundings<'_> {
     }
 }
 
-/// Finds everything out; takes some seconds where the mirror does not answer.
+/// Finds everything out; takes some seconds where mirror or registry do not answer.
 pub fn gather(surroundings: &Surroundings<'_>) -> Facts {
     let proxies = Proxies::from_variables(surroundings.environment);
-    let place = existing(surroundings.store);
     // Trials want a directory to write to; a fault of the store's disk has a row of its own.
-    let trial = place.filter(|place| is_writable(place)).map_or_else(std::env::temp_dir, Path::to_owned);
+    let trial = existing(surroundings.store).filter(|place| is_writable(place));
+    let trial = trial.map_or_else(std::env::temp_dir, Path::to_owned);
+    let machine = sys::facts();
+    let place = Place::own().unwrap_or_default();
+    let (controllers, lacks) = delegated(&place);
+    let ask = || surroundings.registry.map(|(registry, names)| reach::ask(registry, names));
+    // The two that wait for others wait at the same time.
+    let (mirror, registries) = thread::scope(|scope| {
+        let registries = scope.spawn(ask);
+        let mirror = if surroundings.registry.is_some() { mirror(surroundings.mirrors, &proxies) } else { None };
+        (mirror, registries.join().unwrap_or_default())
+    });
     Facts {
-        machine: sys::facts(),
+        ids: ids::gather(machine.user.as_deref(), machine.uid, tried_ids()),
+        maps_root: machine.uid != 0 || sys::has_capability(CapabilitySet::SETFCAP),
+        machine,
+        container: container::around(Path::new("/"), &|name| (surroundings.environment)(name)),
         trials: probe(&trial).map(|probe| probe.trials).map_err(|error| words(&error)),
         thirty_two_bits: i386::execute(&trial).map_err(|error| error.to_string()),
-        cgroup: cgroup(),
-        disk: disk(surroundings.store, place),
+        delegation: Delegation { controllers, lacks },
+        offers: Offers { user_notification: sys::has_user_notification(), landlock: sys::landlock() },
+        disk: look(surroundings.store),
+        temporary: look(&std::env::temp_dir()),
         memory: fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text)),
         cores: thread::available_parallelism().map_or(1, usize::from),
-        mirror: mirror(surroundings.mirrors, &proxies),
+        descriptors: kernel::descriptors(),
+        clock: kernel::clock(),
+        mirror,
+        registries,
         proxies: shown(&proxies),
         terminal: surroundings.live.then(columns),
         program: std::env::current_exe().ok(),
@@ -65,12 +92,12 @@ fn words(error: &dyn Error) -> String {
 }
 
 /// Asks the first mirror; `None` where there is none.
-fn mirror(named: &[String], proxies: &Proxies) -> Option<(String, MirrorAnswer)> {
+fn mirror(named: &[String], proxies: &Proxies) -> Option<(String, Answer)> {
     let url = match named.first() {
         Some(url) => url.clone(),
         None => match host_mirrors(Path::new("/")) {
             Ok(mirrors) => mirrors.into_iter().next()?,
-            Err(error) => return Some(("apt's configuration".to_owned(), MirrorAnswer::Failed(words(&error)))),
+            Err(error) => return Some(("apt's configuration".to_owned(), Answer::Failed(words(&error)))),
         },
     };
     let own = if url.starts_with("https:") { &proxies.https } else { &proxies.http };
@@ -122,35 +149,6 @@ fn memory(text: &str) -> Option<Memory> {
     Some(Memory { total: field("MemTotal")?, available: field("MemAvailable")? })
 }
 
-/// Returns the nearest directory above the store, or the store itself, that exists.
-fn existing(store: &Path) -> Option<&Path> {
-    store
-        .ancestors()
-        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path })
-        .find(|path| path.exists())
-}
-
-fn is_writable(path: &Path) -> bool {
-    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-fn disk(store: &Path, existing: Option<&Path>) -> Result<Disk, String> {
-    let existing = existing.ok_or_else(|| format!("`{}` is nowhere", store.display()))?;
-    let told = rustix::fs::statvfs(existing).map_err(|error| format!("`{}`: {error}", existing.display()))?;
-    let free = told.f_bavail.saturating_mul(told.f_frsize);
-    Ok(Disk { store: store.to_owned(), free, writable: is_writable(existing) })
-}
-
-/// Returns this process's version 2 control group where it may make children in it.
-fn cgroup() -> Option<PathBuf> {
-    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let path = Path::new("/sys/fs/cgroup").join(own);
-    let procs = path.join("cgroup.procs");
-    (path.join("cgroup.controllers").exists() && rustix::fs::access(&procs, rustix::fs::Access::WRITE_OK).is_ok())
-        .then_some(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,13 +179,5 @@ mod tests {
         let text = "MemTotal:       2048 kB\nMemFree: 1 kB\nMemAvailable:   1024 kB\n";
         assert_eq!(memory(text), Some(Memory { total: 2_097_152, available: 1_048_576 }));
         assert_eq!(memory("MemTotal: lots"), None);
-    }
-
-    #[test]
-    fn a_store_that_does_not_exist_yet_lies_on_the_disk_of_what_does() {
-        let here = tempfile::tempdir().expect("a temporary directory");
-        let store = here.path().join("not/yet/there");
-        let disk = disk(&store, existing(&store)).expect("a disk");
-        assert!(disk.free > 0 && disk.writable);
     }
 }

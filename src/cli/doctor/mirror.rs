@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::facts::MirrorAnswer;
+use super::facts::Answer;
 
 /// How long an answer is waited for in all.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -20,7 +20,7 @@ const FILE: &str = "dists/bookworm/Release";
 const LINE: u64 = 1024;
 
 /// Asks the mirror at `url`, through `proxy` where one is given (`http://host:port`).
-pub(super) fn ask(url: &str, proxy: Option<&str>) -> MirrorAnswer {
+pub(super) fn ask(url: &str, proxy: Option<&str>) -> Answer {
     if let Some(path) = url.strip_prefix("file://").or_else(|| url.strip_prefix("file:")) {
         return directory(Path::new(path));
     }
@@ -35,16 +35,16 @@ pub(super) fn ask(url: &str, proxy: Option<&str>) -> MirrorAnswer {
         receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
     });
     match answer {
-        Ok(()) => MirrorAnswer::Reached(start.elapsed()),
-        Err(reason) => MirrorAnswer::Failed(reason),
+        Ok(()) => Answer::Reached(start.elapsed()),
+        Err(reason) => Answer::Failed(reason),
     }
 }
 
-fn directory(path: &Path) -> MirrorAnswer {
+fn directory(path: &Path) -> Answer {
     let start = Instant::now();
     match path.join("pool").read_dir() {
-        Ok(_) => MirrorAnswer::Reached(start.elapsed()),
-        Err(error) => MirrorAnswer::Failed(format!("`{}`: {error}", path.join("pool").display())),
+        Ok(_) => Answer::Reached(start.elapsed()),
+        Err(error) => Answer::Failed(format!("`{}`: {error}", path.join("pool").display())),
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     fn a_mirror_that_has_bookworm_is_reached() {
         let (address, served) = serve("HTTP/1.1 200 OK\r\n\r\n");
         let answer = ask(&format!("http://{address}/debian/"), None);
-        assert!(matches!(answer, MirrorAnswer::Reached(_)), "{answer:?}");
+        assert!(matches!(answer, Answer::Reached(_)), "{answer:?}");
         assert_eq!(served.join().expect("served"), "HEAD /debian/dists/bookworm/Release HTTP/1.1\r\n");
     }
 
@@ -142,7 +142,7 @@ mod tests {
     fn a_proxy_is_asked_for_the_whole_address() {
         let (address, served) = serve("HTTP/1.0 302 Found\r\n\r\n");
         let answer = ask("http://mirror.example/debian", Some(&format!("http://user:secret@{address}")));
-        assert!(matches!(answer, MirrorAnswer::Reached(_)), "{answer:?}");
+        assert!(matches!(answer, Answer::Reached(_)), "{answer:?}");
         let asked = served.join().expect("served");
         assert_eq!(asked, "HEAD http://mirror.example:80/debian/dists/bookworm/Release HTTP/1.1\r\n");
     }
@@ -151,11 +151,11 @@ mod tests {
     fn what_is_no_mirror_is_told_from_one() {
         for answer in ["HTTP/1.1 404 Not Found\r\n\r\n", "SSH-2.0-x\r\n", ""] {
             let (address, served) = serve(answer);
-            assert!(matches!(ask(&format!("http://{address}"), None), MirrorAnswer::Failed(_)), "{answer}");
+            assert!(matches!(ask(&format!("http://{address}"), None), Answer::Failed(_)), "{answer}");
             served.join().expect("served");
         }
         for url in ["http://", "ftp://x", "http://a b/", "file:///nowhere/at/all"] {
-            assert!(matches!(ask(url, None), MirrorAnswer::Failed(_)), "{url}");
+            assert!(matches!(ask(url, None), Answer::Failed(_)), "{url}");
         }
     }
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::cli::progress::{Style, clean};
 use crate::cli::table::{Align, Table};
 
-use super::diagnosis::{Finding, State, can_build};
+use super::diagnosis::can_build;
+use super::finding::{Finding, State};
 
 /// Draws the findings, what mends them, and whether a build can run.
 pub fn table(findings: &[Finding], style: Style, columns: Option<usize>) -> String {

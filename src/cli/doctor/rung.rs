@@ -50,7 +50,7 @@ mod tests {
         let needed = |name, state| Finding { name, state, needed: true, detail: String::new(), mend: Vec::new() };
         let state = if trials.can_run() { State::Ok } else { State::Missing };
         let mut findings = vec![needed("user namespaces", state), needed("  user.max_user_namespaces", state)];
-        judge(&Facts { trials: Ok(trials), ..crate::cli::doctor::diagnosis::good() }, &mut findings);
+        judge(&Facts { trials: Ok(trials), ..crate::cli::doctor::facts::good() }, &mut findings);
         let builds = crate::cli::doctor::can_build(&findings);
         (findings, builds)
     }
