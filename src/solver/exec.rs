@@ -137,7 +137,8 @@ impl Work<'_> {
             self.progress.event(&Event::Log { vertex: vertex.digest, name, data });
         };
         let mut scrub = self.scrub(exec);
-        let exit = self.solver.launcher.run(&step, self.solver.cancel, &mut |data| scrub.take(data, &mut forward));
+        let mut scrubbed = |data: &[u8]| scrub.take(data, &mut forward);
+        let exit = self.solver.launcher.run(&step, self.solver.cancel, &mut scrubbed);
         scrub.finish(&mut forward);
         let exit = exit.map_err(|source| SolveError::Sandbox { name: name.to_owned(), source: Box::new(source) })?;
         if exit.outcome == Outcome::Cancelled {
