@@ -1,6 +1,6 @@
 //! Whether a step can be run this way here, tried rather than guessed.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -41,6 +41,10 @@ pub(in crate::sandbox) fn attempt(place: &Path) -> io::Result<()> {
     make_device(&null, 1, 3).map_err(failed("device files cannot be made here"))?;
     let used = OpenOptions::new().write(true).open(&null).and_then(|mut null| null.write_all(b"x"));
     used.map_err(failed("device files mean nothing here"))?;
+    // A step of ours whose owners are emulated gets a record of a device, which is a file.
+    if fs::read(&null).map_or(true, |bytes| !bytes.is_empty()) {
+        return Err(io::Error::other("device files cannot be made here: one that was made is a plain file"));
+    }
     let Some(child) = sys::fork()? else {
         let left = rustix::process::chroot(place);
         sys::exit_now(left.err().map_or(0, rustix::io::Errno::raw_os_error))
