@@ -11,6 +11,7 @@ use std::thread;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::filters::CAPABILITIES;
 use crate::support::skip;
 use crate::support::solve::Bench;
 
@@ -261,31 +262,17 @@ fn bundle(place: &Path) -> PathBuf {
     bundle
 }
 
-/// What Docker gives by default.
-const CAPABILITIES: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_RAW",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
-
 /// Runs the doctor in a container with these capabilities; `None`, said aloud, where there is none.
 fn contained(capabilities: &[&str]) -> Option<Diagnosis> {
+    if !rustix::process::getuid().is_root() {
+        skip("root", "only root starts such a container");
+        return None;
+    }
     let clinic = Clinic::new();
     let bundle = bundle(clinic.home.path());
     let made = Command::new("runc").args(["spec", "--bundle"]).arg(&bundle).status();
-    if !rustix::process::getuid().is_root() || !made.is_ok_and(|status| status.success()) {
-        skip("runc", "there is no runc, or this is not root");
+    if !made.is_ok_and(|status| status.success()) {
+        skip("runc", "there is none");
         return None;
     }
     let path = bundle.join("config.json");

@@ -23,6 +23,7 @@ const KNOWN: std::ops::Range<u32> = 450..467;
 /// `moby/profiles seccomp/default.json`, as published.
 const PROFILE: &str = include_str!("fixtures/seccomp/docker.json");
 
+/// What Docker gives by default (moby `oci/caps/defaults.go`).
 pub(crate) const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
@@ -160,7 +161,7 @@ fn in_runc(cell: &Cell, calls: &[Call]) -> Option<BTreeMap<String, u32>> {
 #[test]
 fn every_call_is_answered_as_runc_answers_it_with_dockers_profile() {
     if !rustix::process::geteuid().is_root() {
-        return skip("runc", "it is compared as root only");
+        return skip("root", "it is compared as root only");
     }
     let calls = calls();
     let Some(cell) = Cell::new(&probe::script("/probe")) else { return };

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use tempfile::{NamedTempFile, TempDir};
 use super::assemble::ImageFacts;
 use super::error::ExportError;
 use crate::oci::Digest;
+use crate::sys;
 
 /// What an artifact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,11 @@ impl Draft {
         self.file.as_file()
     }
 
+    /// As `file`, for many bytes: the disk begins to work before the last of them has come.
+    pub(super) fn writer(&self) -> Writeback<'_> {
+        Writeback { file: self.file(), written: 0, begun: 0 }
+    }
+
     /// Gives the file its name.
     pub(super) fn publish(self) -> Result<PathBuf, ExportError> {
         let Self { file, destination } = self;
@@ -78,6 +84,33 @@ impl Draft {
         })?;
         sync_parent(&destination)?;
         Ok(destination)
+    }
+}
+
+/// Writes to a new file, and has the kernel bring to disk what has come so far.
+#[derive(Debug)]
+pub(super) struct Writeback<'a> {
+    file: &'a File,
+    written: u64,
+    begun: u64,
+}
+
+/// Bytes that go to disk at once.
+const STRETCH: u64 = 8 << 20;
+
+impl Write for Writeback<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        if self.written - self.begun >= STRETCH {
+            sys::begin_writeback(self.file, self.begun, self.written - self.begun);
+            self.begun = self.written;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -25,6 +25,7 @@
 
 mod archive;
 mod artifact;
+mod aside;
 mod assemble;
 mod config;
 mod document;

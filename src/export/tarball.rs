@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::artifact::{Artifact, ArtifactKind, Draft, draft_directory, publish_directory};
+use super::aside;
 use super::error::ExportError;
 use crate::http::Stop;
 use crate::layer::{
-    Compression, Compressor, Hashed, LayerError, Owner, PackOptions, PackTimes, UnpackOptions, pack, tree_digest,
-    unpack,
+    Compression, Compressor, LayerError, Owner, PackOptions, PackTimes, UnpackOptions, pack, tree_digest, unpack,
 };
 use crate::oci::Digest;
 
@@ -37,7 +37,7 @@ pub struct TarballOptions {
 /// `Pack`, `Io`, `Destination`.
 pub fn tarball(tree: &Path, options: &TarballOptions, destination: &Path) -> Result<Artifact, ExportError> {
     let draft = Draft::new(destination)?;
-    let (digest, size) = stream_tarball(tree, options, draft.file())?;
+    let (digest, size) = stream_tarball(tree, options, draft.writer())?;
     let path = draft.publish()?;
     Ok(Artifact { path, kind: ArtifactKind::Tarball, digest, size, image: None })
 }
@@ -48,13 +48,13 @@ pub fn tarball(tree: &Path, options: &TarballOptions, destination: &Path) -> Res
 /// `Pack`, `Io`.
 pub fn stream_tarball(tree: &Path, options: &TarballOptions, out: impl Write) -> Result<(Digest, u64), ExportError> {
     let written = |source| ExportError::Io { action: "write the archive of", path: tree.to_owned(), source };
-    let out = Hashed::new(Stoppable { out, stop: options.stop.clone() });
-    let mut compressor = Compressor::new(out, options.compression, options.jobs).map_err(written)?;
     let TarballOptions { times, owner, .. } = *options;
     let how = PackOptions { times, overlay: false, root: false, owner, prefix: options.prefix.clone() };
-    pack_buffered(tree, &how, &mut compressor)?;
-    let (_, digest, size) = compressor.finish().map_err(written)?.finish();
-    Ok((digest.0, size))
+    aside::hashed(Stoppable { out, stop: options.stop.clone() }, |out| {
+        let mut compressor = Compressor::new(out, options.compression, options.jobs).map_err(written)?;
+        pack_buffered(tree, &how, &mut compressor)?;
+        compressor.finish().map_err(written).map(|_| ())
+    })
 }
 
 /// Ends writing soon after somebody asked to.

@@ -27,6 +27,7 @@ mod offer;
 mod process;
 mod program;
 mod seccomp;
+mod writeback;
 
 pub use bpf::{Instruction, Program};
 pub use channel::{recv_frame, send_frame};
@@ -57,3 +58,4 @@ pub use program::{
     silence_stdin, use_32_bit_personality,
 };
 pub use seccomp::{FilterFlags, install_filter};
+pub use writeback::begin_writeback;
