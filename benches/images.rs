@@ -12,6 +12,9 @@
 //!   layout. Who has an answer cached gives it.
 //! - `memory`: the most that the processes of each held at a time while they did the above; a daemon counts, too.
 //!
+//! Run it with `TMPDIR` on a memory file system: ext4 searches long for a free inode while many have been deleted within the
+//! last minutes, which each round here does, and whoever makes files fastest pays most.
+//!
 //! The tools take turns, so that a busy minute hits all of them; absolute times are those of this machine at this hour, the
 //! ratios are what stays. A peer that is not there, or does not run here, is skipped aloud. Debian's `docker-registry`
 //! serves the image; without it there is nothing to measure.
