@@ -12,8 +12,8 @@
 //!   layout. Who has an answer cached gives it.
 //! - `memory`: the most that the processes of each held at a time while they did the above; a daemon counts, too.
 //!
-//! Run it with `TMPDIR` on a memory file system: ext4 searches long for a free inode while many have been deleted within the
-//! last minutes, which each round here does, and whoever makes files fastest pays most.
+//! Nothing is deleted before the end, and nothing should have been in the minutes before, on the file system of `TMPDIR`: ext4
+//! searches long for a free inode then, and whoever makes files fastest pays most. It takes some 300 MB a round.
 //!
 //! The tools take turns, so that a busy minute hits all of them; absolute times are those of this machine at this hour, the
 //! ratios are what stays. A peer that is not there, or does not run here, is skipped aloud. Debian's `docker-registry`
@@ -81,7 +81,7 @@ fn turns<'a>(title: &str, rounds: usize, tools: &'a [Tool], work: impl Fn(&'a To
             if round > 0 {
                 samples.entry(tool.name).or_default().add(time);
             }
-            run.clean();
+            run.end();
         }
     }
     table(title, &samples);
@@ -96,7 +96,7 @@ fn memory(bed: &Bed, tools: &[Tool]) {
             let Some(run) = run else { continue };
             let (peak, time) = run.watched();
             line = format!("{line}   {name} {:>6.1} in {:.0} ms", peak as f64 / f64::from(1 << 20), milliseconds(time));
-            run.clean();
+            run.end();
         }
         println!("{line}");
     }

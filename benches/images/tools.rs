@@ -3,10 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bed::{Bed, Daemon, dockless, feed, skip};
 use crate::measure::{high_water, watch};
+
+/// Every pull has a place of its own.
+static PULLS: AtomicUsize = AtomicUsize::new(0);
 
 /// A tool.
 pub(crate) struct Tool {
@@ -70,13 +74,14 @@ impl Tool {
         if !went {
             skip(self.name, "it does not pull here");
         }
-        run.clean();
+        run.end();
         went
     }
 
     /// From an empty storage.
     pub(crate) fn pull(&self, bed: &Bed) -> Run<'_> {
-        let scratch = bed.place.join(format!("{}-pull", self.name));
+        let number = PULLS.fetch_add(1, Ordering::Relaxed);
+        let scratch = bed.place.join(format!("{}-{number}", self.name));
         fs::create_dir_all(&scratch).expect("made");
         let daemon = self.daemon.then(|| buildkitd(&scratch));
         Run { calls: (self.pull)(bed, &scratch).into(), tool: self, scratch, daemon }
@@ -124,18 +129,16 @@ impl Run<'_> {
         (peak + daemon, begin.elapsed())
     }
 
-    /// Takes everything away that was made.
-    pub(crate) fn clean(self) {
+    /// Ends what still runs. What was made stays until the end: ext4 searches long for a free inode while many have been
+    /// deleted within the last minutes, and whoever makes files fastest would pay most.
+    pub(crate) fn end(self) {
         let Self { scratch, daemon, .. } = self;
         drop(daemon);
         let storage = scratch.join("storage");
         if storage.exists() {
             let mut command = buildah(&scratch);
-            let _ = command.args(["rmi", "--all", "--force"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        }
-        if dockless::store::remove_tree(&scratch).is_err() {
+            let _ = command.args(["umount", "--all"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
             let _ = Command::new("umount").args(["-R", "-q"]).arg(storage.join("overlay")).status();
-            let _ = Command::new("rm").args(["-rf", "--"]).arg(&scratch).status();
         }
     }
 }
