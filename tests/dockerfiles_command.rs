@@ -128,6 +128,7 @@ fn what_is_wrong_is_told_before_anything_is_built() {
     fits(&[&context, "-f", &file("word")], &["unknown instruction `RUNN`", "did you mean `RUN`?"]);
     fits(&[&context, "-f", &file("host")], &["--allow network.host"]);
     fits(&[&context, "-f", &file("empty")], &["the Dockerfile is empty"]);
+    fits(&["-", "-f", &file("Dockerfile")], &["no `secret` in the build context", "`-` has none"]);
     fits(&[&context, "-f", &file("none")], &["there is no Dockerfile", "--file FILE"]);
     fits(&[&context, "-f", &file("missing"), "--target", "two"], &["`two` could not be found", "one"]);
     fits(&[&context, "--platform", "linux/amd64,linux/386"], &["one platform"]);

@@ -20,7 +20,7 @@ use super::session::{Inside, Session, variable};
 use super::solve::solve;
 use super::{doctor, proof, recipe_image, report, signals};
 use crate::attest::Asked;
-use crate::build::{BuildError, Corridor};
+use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
 use crate::llb;
 use crate::oci::{Arch, Digest};
@@ -132,12 +132,13 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     if let Some(place) = dockerfile::place(&args.recipes, &args.dockerfile) {
         return dockerfile::build(session, args, place, inside, view);
     }
-    refuse_dockerfile_options(&args.recipes, &args.dockerfile)?;
+    let project = session.project();
+    refuse_dockerfile_options(&args.recipes, &args.dockerfile, project.as_ref().ok())?;
     if args.grants != GrantArgs::default() {
         let message = "--secret, --ssh, --allow and --source-policy are for Dockerfiles: recipes name all they need";
         return Err(Failure::Usage { message: message.to_owned() });
     }
-    let project = session.project()?;
+    let project = project?;
     let requests = requests(&args.recipes)?;
     let epoch = session.epoch(&project);
     let outputs = args.outputs.resolve(Some(epoch), None)?;
@@ -179,12 +180,17 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
 }
 
 /// Refuses what recipes do not know, and what no Dockerfile is built of.
-fn refuse_dockerfile_options(names: &[String], args: &DockerfileArgs) -> Result<(), Failure> {
+fn refuse_dockerfile_options(
+    names: &[String],
+    args: &DockerfileArgs,
+    project: Option<&Project>,
+) -> Result<(), Failure> {
     if let Some(place) = names.iter().find(|name| name.contains('/') || name.starts_with('.')) {
         let message = format!("one Dockerfile at a time: `{place}` is a directory, not a recipe");
         return Err(Failure::Usage { message });
     }
-    if let Some(name) = names.iter().find(|name| Path::new(name).join("Dockerfile").is_file()) {
+    let is_recipe = |name: &str| project.is_some_and(|project| project.recipes.recipes.contains_key(name));
+    if let Some(name) = names.iter().find(|name| !is_recipe(name) && Path::new(name).join("Dockerfile").is_file()) {
         let message = format!("`{name}` alone is the name of a recipe: write ./{name} for the Dockerfile in it");
         return Err(Failure::Usage { message });
     }
@@ -258,8 +264,9 @@ fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure>
         view.finish();
         graph?.ok_or_else(|| Failure::Usage { message: "this image is empty: there is no graph".to_owned() })?
     } else {
-        refuse_dockerfile_options(&args.recipes, &args.dockerfile)?;
-        let project = session.project()?;
+        let project = session.project();
+        refuse_dockerfile_options(&args.recipes, &args.dockerfile, project.as_ref().ok())?;
+        let project = project?;
         let epoch = session.epoch(&project);
         project
             .recipes

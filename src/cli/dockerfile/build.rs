@@ -133,10 +133,13 @@ impl Around<'_> {
             let message = format!("{name}:{}: {} ({})", warning.line, warning.message, warning.rule);
             self.view.event(&Event::Note { message: &message });
         }
-        if let Context::Local { excludes, .. } = &options.context
-            && let Some(missing) = missing(&lowered.context_paths, Path::new(place), excludes)
+        if let Context::Local { name, excludes } = &options.context
+            && let Some(root) = places.inputs.directories.get(name)
         {
-            return Err(missing.into());
+            let called = if place == "-" { "the build context: `-` has none".to_owned() } else { format!("`{place}`") };
+            if let Some(missing) = missing(&lowered.context_paths, (&root.path, &called), excludes) {
+                return Err(missing.into());
+            }
         }
         lowered.graph = lowered.graph.map(|graph| bases.filtered(graph)).transpose()?;
         Ok((lowered, places.inputs))

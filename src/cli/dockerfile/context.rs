@@ -118,7 +118,11 @@ fn ignored(files: &[PathBuf]) -> Result<Vec<String>, Failure> {
 }
 
 /// Finds a file that an instruction wants from the build context and that is not there, before anything is built.
-pub(super) fn missing(paths: &[ContextPath], root: &Path, excludes: &[String]) -> Option<DockerfileError> {
+pub(super) fn missing(
+    paths: &[ContextPath],
+    (root, called): (&Path, &str),
+    excludes: &[String],
+) -> Option<DockerfileError> {
     let filter = Filter::parse(&[], excludes).ok()?;
     let directory = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let directory = directory.ok()?;
@@ -128,7 +132,7 @@ pub(super) fn missing(paths: &[ContextPath], root: &Path, excludes: &[String]) -
         let path = if wanted.path.is_empty() { "." } else { &wanted.path };
         let found = rustix::fs::openat2(&directory, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
         let (message, help) = if matches!(found, Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR)) {
-            (format!("there is no `{}` in `{}`", wanted.path, root.display()), None)
+            (format!("there is no `{}` in {called}", wanted.path), None)
         } else if is_excluded(&filter, &wanted.path) {
             let help = "take its pattern out of .dockerignore, or add a line with `!` and its path";
             (format!("`{}` is excluded by .dockerignore", wanted.path), Some(help.to_owned()))
