@@ -227,33 +227,3 @@ fn what_was_recorded_goes_when_it_is_taken_back() {
         assert!(!names.contains("dockless") && !names.contains("capability"), "{name}: {names}");
     }
 }
-
-#[test]
-#[ignore = "a measurement"]
-fn what_it_costs() {
-    let loads = [
-        ("10,000 stats", "/usr/bin/python3 -c 'import os\nfor i in range(10000): os.stat(\"/etc/passwd\")'"),
-        (
-            "10,000 stats of a recorded owner",
-            "chown 5 /work; /usr/bin/python3 -c 'import os\nfor i in range(10000): os.stat(\"/work\")'",
-        ),
-        ("500 programs", "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done"),
-        ("2,000 files", "i=0; while [ $i -lt 2000 ]; do : > f$i; i=$((i+1)); done"),
-        ("nothing", "true"),
-    ];
-    for (name, script) in loads {
-        let Some(mut cell) = foreign("", script) else { return };
-        let best = |cell: &Cell| {
-            (0..5)
-                .map(|_| {
-                    let start = std::time::Instant::now();
-                    cell.run();
-                    start.elapsed()
-                })
-                .min()
-        };
-        let with = best(&cell);
-        cell.launcher = cell.launcher.without_owners();
-        println!("{name}: {:?} with, {:?} without", with, best(&cell));
-    }
-}
