@@ -57,8 +57,8 @@ fn context(place: &Place) {
 fn as_built(place: &Place, reference: &str, from: &str) {
     let config: Value = serde_json::from_str(&place.done(&["inspect", "--config", reference])).expect("JSON");
     let config = &config["config"];
-    assert_eq!(config["Entrypoint"], serde_json::json!(["/work/program"]), "{from}");
-    assert_eq!((&config["User"], &config["WorkingDir"]), (&"7:8".into(), &"/work".into()), "{from}");
+    assert_eq!(config["Entrypoint"], serde_json::json!(["/app/program"]), "{from}");
+    assert_eq!((&config["User"], &config["WorkingDir"]), (&"7:8".into(), &"/app".into()), "{from}");
     assert!(config["Env"].to_string().contains("A=b c"), "{from}: {config}");
     assert_eq!(config["Labels"]["org.example"], "seen", "{from}");
     let to = place.path("unpacked");
@@ -103,7 +103,7 @@ fn what_buildah_builds_is_read_in_every_form() {
         tool.run("buildah", &["unshare", "sh", "-c", &script]).expect("it was there")
     };
     assert!(changed.status.success(), "{changed:?}");
-    let config = ["config", "--entrypoint", r#"["/work/program"]"#, "--user", "7:8", "--workingdir", "/work"];
+    let config = ["config", "--entrypoint", r#"["/app/program"]"#, "--user", "7:8", "--workingdir", "/app"];
     said(&[&config[..], &["--env", "A=b c", "--label", "org.example=seen", "second"]].concat());
     for format in ["oci", "docker"] {
         let name = format!("localhost/built:{format}");
@@ -157,8 +157,8 @@ fn what_umoci_packs_is_read_with_its_deletions() {
     let second = unpack("two");
     fs::remove_file(second.join("gone")).and_then(|()| fs::write(second.join("new"), "new")).expect("changed");
     did(&["repack", "--image", "layout:built", "two"]);
-    let config = ["config", "--image", "layout:built", "--config.entrypoint", "/work/program", "--config.user", "7:8"];
-    let more = ["--config.workingdir", "/work", "--config.env", "A=b c", "--config.label", "org.example=seen"];
+    let config = ["config", "--image", "layout:built", "--config.entrypoint", "/app/program", "--config.user", "7:8"];
+    let more = ["--config.workingdir", "/app", "--config.env", "A=b c", "--config.label", "org.example=seen"];
     did(&[&config[..], &more].concat());
     as_built(&place, "oci:layout:built", "umoci");
     if let (true, Some(tree)) = (is_root, place.tree("oci:layout:built")) {

@@ -39,6 +39,12 @@ pub(crate) fn furnish(root: &Path) -> bool {
         skip("busybox", "busybox-static is not on this machine");
         return false;
     };
+    let linked = Command::new("ldd").arg(busybox).output().map(|output| [output.stdout, output.stderr].concat());
+    let linked = String::from_utf8_lossy(&linked.unwrap_or_default()).into_owned();
+    if !linked.contains("not a dynamic") && !linked.contains("statically linked") {
+        skip("busybox", "it is not the static one: install busybox-static");
+        return false;
+    }
     for directory in ["bin", "tmp", "proc", "dev", "sys", "etc", "root", "usr", "lib64", "lib"] {
         fs::create_dir_all(root.join(directory)).expect("a directory");
     }
