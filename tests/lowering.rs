@@ -38,8 +38,11 @@ script = "python.sh"
 sources = ["cpython"]
 needs = ["zlib", "musl"]
 series = true
+free_threaded = "3.13"
 [version."3.10".env]
 OLD = "yes"
+[version."3.13".env]
+NEW = "yes"
 "#;
 
 fn entry(name: &str, version: &str) -> String {
@@ -166,6 +169,38 @@ fn what_the_first_set_lacks_comes_from_the_next() {
         let lowered = lower(&recipes(), &[request], Arch::X86).expect("lowers");
         assert_eq!(lowered.versions["python"], version, "{request}");
     }
+}
+
+#[test]
+fn the_free_threaded_build_is_another_build_of_the_same_source() {
+    let (plain, free) = ("python@3.13", "python@3.13t");
+    let lower = |request| lower(&recipes(), &[request], Arch::X86).expect("lowers");
+    let env = |request| exec(&lower(request), "python").meta.expect("meta").env;
+    assert_eq!(lower(free).versions["python"], "3.13.5t");
+    assert_eq!(lower("python@3.13.5t").graph.to_bytes(), lower(free).graph.to_bytes());
+    assert_eq!(lower("python@3.15t").versions["python"], "3.15.0rc1t");
+    assert!(lower(plain).sources.keys().eq(lower(free).sources.keys()), "one source for both");
+    let added: Vec<String> = env(free).into_iter().filter(|variable| !env(plain).contains(variable)).collect();
+    assert_eq!(added, ["DOCKLESS_FREE_THREADED=1"]);
+    assert!(env(free).contains(&"NEW=yes".to_owned()), "what the series adds");
+    // What does not know of it is built once for both.
+    let zlib = |request| exec(&lower(request), "zlib");
+    assert_eq!(zlib(plain), zlib(free));
+}
+
+#[test]
+fn a_free_threaded_build_that_cannot_be_is_refused_by_name() {
+    let message = |name: &str| lower(&recipes(), &[name], Arch::X86_64).expect_err("wrong").to_string();
+    let first = "`python@3.11t` does not exist: free-threaded builds exist from 3.13 on";
+    assert_eq!(message("python@3.11t"), first);
+    assert_eq!(message("python@3.11.9t"), first);
+    assert!(message("python@3.77t").contains("3.77"));
+    let mut without = recipes();
+    without.recipes.get_mut("python").expect("python").free_threaded = None;
+    let error = lower(&without, &["python@3.13t"], Arch::X86_64).expect_err("none").to_string();
+    assert_eq!(error, "`python` has no free-threaded build");
+    let error = recipe("name = \"x\"\nsummary = \"\"\nlicense = \"\"\nscript = \"x.sh\"\nfree_threaded = \"3.13\"\n");
+    assert_eq!(underlined(&error.expect_err("no series")), "\"3.13\"");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dockless::build::{Project, SETS};
 use dockless::oci::Arch;
-use dockless::recipe::{Profile, Request};
+use dockless::recipe::{Profile, Request, Version};
 
 fn project() -> Project {
     Project::open(Path::new(env!("CARGO_MANIFEST_DIR")), &SETS.map(str::to_owned)).expect("the project reads")
@@ -50,7 +50,12 @@ fn every_supported_series_has_a_release_or_candidate() {
     let project = project();
     for series in &project.recipes.matrix.supported {
         let lowered = project.recipes.lower(&[python(series)], Arch::X86, Profile::Quick, 0).expect("lowers");
-        assert!(lowered.versions["python"].starts_with(&format!("{series}.")), "{series}");
+        let (number, free_threaded) = Version::free_threaded(series);
+        let version = &lowered.versions["python"];
+        assert!(
+            version.starts_with(&format!("{number}.")) && version.ends_with('t') == free_threaded,
+            "{series}: {version}"
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use super::{BuildError, Project};
 use crate::engine::Engine;
 use crate::oci::Arch;
 use crate::progress::{Event, Progress};
-use crate::recipe::{Choice, Lowered, Profile, Request};
+use crate::recipe::{Choice, Lowered, Profile, Request, Version};
 use crate::solver::{Directory, Inputs, Solved};
 use crate::source::Pinned;
 
@@ -82,7 +82,8 @@ fn say(lowered: &Lowered, requests: &[Request], arch: Arch, progress: &dyn Progr
     for choice in lowered.sources.values() {
         if let Some((newer, set)) = &choice.newer
             && requests.iter().any(|request| {
-                lowered.versions.get(&request.name).is_some_and(|v| *v == choice.source.version.as_str())
+                let version = lowered.versions.get(&request.name).map(|version| Version::free_threaded(version).0);
+                version == Some(choice.source.version.as_str())
             })
             && choice.source.name == "cpython"
         {

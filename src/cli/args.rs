@@ -169,7 +169,7 @@ pub(crate) struct Build {
 /// Arguments of `release`.
 #[derive(Debug, Args)]
 pub(crate) struct Release {
-    /// Series or versions [default: recipes/release.toml]
+    /// Series or versions; 3.13t is the free-threaded build of 3.13 [default: recipes/release.toml]
     #[arg(value_name = "VERSION")]
     pub(crate) versions: Vec<String>,
     /// Architectures [default: recipes/release.toml]

@@ -97,8 +97,24 @@ pub enum RecipeError {
         /// What is built for.
         arch: Arch,
     },
+    /// The free-threaded build of something that has none.
+    #[error("`{name}` has no free-threaded build")]
+    NoFreeThreading {
+        /// The recipe.
+        name: String,
+    },
+    /// The free-threaded build of a version from before there were any.
+    #[error("`{name}@{version}t` does not exist: free-threaded builds exist from {first} on")]
+    FreeThreading {
+        /// The recipe.
+        name: String,
+        /// Series, without the `t`.
+        version: String,
+        /// First series that has one.
+        first: String,
+    },
     /// A version is not one.
-    #[error("`{text}` is not a version: write 3.11 or 3.11.2")]
+    #[error("`{text}` is not a version: write 3.11, 3.11.2, or 3.13t for the free-threaded build")]
     Version {
         /// As given.
         text: String,
@@ -143,6 +159,10 @@ impl RecipeError {
                  filesystem for {arch} in `rootfs/{rootfs}-{arch}.toml`"
             )),
             Self::UnknownRootfs { rootfs, .. } => Some(format!("run `dockless lock --update rootfs/{rootfs}`")),
+            Self::FreeThreading { name, version, .. } => {
+                Some(format!("write `{name}@{version}` for the build with the lock"))
+            }
+            Self::NoFreeThreading { .. } => Some("write the version without the `t`".to_owned()),
             Self::Version { .. } => None,
         }
     }

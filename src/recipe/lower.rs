@@ -29,7 +29,7 @@ impl Profile {
 pub struct Request {
     /// Recipe.
     pub name: String,
-    /// Version or series.
+    /// Version or series, with a `t` at its end for the free-threaded build: `3.13t`.
     pub version: Option<String>,
 }
 
@@ -84,7 +84,7 @@ pub struct Lowered {
     pub images: BTreeMap<Digest, String>,
     /// Root filesystems that are images of registries, by what the graph calls them: `<name>`.
     pub bases: BTreeMap<String, String>,
-    /// Version of every package, by name.
+    /// Version of every package, by name; `3.13.5t` where it is the free-threaded build.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -189,12 +189,18 @@ impl<'a> Lowering<'a> {
     }
 
     fn build(&mut self, recipe: &Recipe, wanted: Option<&str>, above: &mut Vec<String>) -> Result<Built, RecipeError> {
+        let (wanted, free_threaded) = wanted.map(super::Version::free_threaded).unzip();
+        let free_threaded = free_threaded.unwrap_or_default();
         let first = recipe.sources.first().map(|name| self.choose(recipe, name, wanted)).transpose()?;
         let version = first.as_ref().map(|choice| choice.source.version.clone());
+        if free_threaded {
+            has_free_threading(recipe, version.as_ref())?;
+        }
         let series = version.as_ref().filter(|_| recipe.series).map(super::Version::series);
         let additions = recipe.additions(self.arch, series.as_deref());
         // Series recipes below get the exact version, so that `3.11` means one thing in one graph.
-        let exact = version.as_ref().map(|version| version.as_str().to_owned());
+        let build = if free_threaded { "t" } else { "" };
+        let exact = version.as_ref().map(|version| format!("{version}{build}"));
 
         let mut needs: Vec<String> = Vec::new();
         for name in recipe.needs.iter().chain(additions.iter().flat_map(|a| &a.needs)) {
@@ -230,10 +236,14 @@ impl<'a> Lowering<'a> {
             step.mount(deps, place::DEPS);
         }
 
-        let text = version.as_ref().map_or("0", super::Version::as_str);
-        self.versions.insert(recipe.name.clone(), text.to_owned());
-        let env = self.environment(recipe, &additions, text);
-        let output = self.exec(recipe, text, env, step);
+        let number = version.as_ref().map_or("0", super::Version::as_str);
+        let mut env = self.environment(recipe, &additions, number);
+        if free_threaded {
+            env.push("DOCKLESS_FREE_THREADED=1".to_owned());
+        }
+        let text = exact.unwrap_or_else(|| number.to_owned());
+        let output = self.exec(recipe, &text, env, step);
+        self.versions.insert(recipe.name.clone(), text);
         Ok(Built { output, needs })
     }
 
@@ -348,6 +358,19 @@ impl<'a> Lowering<'a> {
         self.builder.describe(edge, TIMEOUT, &recipe.timeout.as_secs().to_string());
         edge
     }
+}
+
+/// Tells who asks for the free-threaded build of something that has none.
+fn has_free_threading(recipe: &Recipe, version: Option<&super::Version>) -> Result<(), RecipeError> {
+    let name = recipe.name.clone();
+    let (Some(first), Some(version)) = (&recipe.free_threaded, version) else {
+        return Err(RecipeError::NoFreeThreading { name });
+    };
+    if *version < super::Version::new(first) {
+        let (version, first) = (version.series(), first.clone());
+        return Err(RecipeError::FreeThreading { name, version, first });
+    }
+    Ok(())
 }
 
 /// Inputs and read-only mounts of a step, kept in step with each other.

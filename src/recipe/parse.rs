@@ -38,6 +38,8 @@ pub struct Recipe {
     pub rootfs: String,
     /// Whether the version is chosen by who asks (`python@3.11`) and passed on to series recipes that it needs.
     pub series: bool,
+    /// The first series that has a free-threaded build (`python@3.13t`), for recipes with `series`; none: no version has.
+    pub free_threaded: Option<String>,
     /// How long the step may run.
     pub timeout: Duration,
     /// Environment of the step.
@@ -86,6 +88,7 @@ struct File {
     rootfs: Option<String>,
     #[serde(default)]
     series: bool,
+    free_threaded: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
     #[serde(default)]
     env: BTreeMap<Spanned<String>, String>,
@@ -129,6 +132,10 @@ impl Recipe {
         {
             let message = format!("`{}` is not a product of a CPE", cpe.get_ref());
             return fail(cpe.span(), message, "`vendor:product`, for example openssl:openssl");
+        }
+        if let Some(first) = file.free_threaded.as_ref().filter(|_| !file.series) {
+            let help = "add `series = true`, or remove the key";
+            return fail(first.span(), "a recipe without series has no free-threaded build".to_owned(), help);
         }
         let timeout = match &file.timeout {
             None => TIMEOUT,
@@ -174,6 +181,7 @@ impl Recipe {
             needs: plain(file.needs),
             rootfs: file.rootfs.unwrap_or_else(|| "bookworm".to_owned()),
             series: file.series,
+            free_threaded: file.free_threaded.map(Spanned::into_inner),
             timeout,
             env: file.env.into_iter().map(|(key, value)| (key.into_inner(), value)).collect(),
             arch,

@@ -45,6 +45,15 @@ impl Version {
         self.text == wanted || self.text.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'))
     }
 
+    /// Splits what is asked for into a version and whether it is the free-threaded build of it: `3.13t` is that of `3.13`,
+    /// as in the file name `python3.13t` and the wheel tag `cp313t` (PEP 703).
+    pub fn free_threaded(wanted: &str) -> (&str, bool) {
+        match wanted.strip_suffix('t') {
+            Some(version) if version.ends_with(|c: char| c.is_ascii_digit()) => (version, true),
+            _ => (wanted, false),
+        }
+    }
+
     fn parts(&self) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut rest = self.text.as_str();
@@ -107,5 +116,15 @@ mod tests {
         assert!(!v.is_within("3.1") && !v.is_within("3.11.20"));
         assert_eq!(Version::new("3.15.0rc1").series(), "3.15");
         assert!(Version::new("3.15.0rc1").is_prerelease() && !v.is_prerelease());
+    }
+
+    #[test]
+    fn a_t_after_a_digit_asks_for_free_threading() {
+        for (asked, version) in [("3.13t", "3.13"), ("3.13.5t", "3.13.5"), ("3.15.0rc1t", "3.15.0rc1"), ("3t", "3")] {
+            assert_eq!(Version::free_threaded(asked), (version, true));
+        }
+        for asked in ["3.13", "3.13.5", "3.15.0rc1", "t", "", "3.13.t"] {
+            assert_eq!(Version::free_threaded(asked), (asked, false));
+        }
     }
 }
