@@ -12,13 +12,28 @@ case $DOCKLESS_VERSION in *[a-z]*) series=$(printf '%s' "$DOCKLESS_VERSION" | se
 
 unpack cpython
 
+refuse() { say "$*" >&2; exit 1; }
+
 apply() {
     say "applying $1"
-    patch -p1 --no-backup-if-mismatch --fuzz=0 -i "/scripts/patches/cpython/$1.patch"
+    patch -p1 --no-backup-if-mismatch --fuzz=0 -i "/scripts/patches/cpython/$1.patch" ||
+        refuse "patches/cpython/$1.patch does not fit CPython $DOCKLESS_VERSION"
 }
 apply site-musllinux-tags
 apply ssl-certificates
+# Later versions ask BIO_eof and need no mending.
 if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
+
+# From 3.14 on _hmac is made of the same objects as _md5 and its kin. Modules inside the interpreter would bring them twice
+# (gh-146264), archives of them once. configure has the archives, for WASI.
+if grep -q LIBHACL_LDEPS_LIBTYPE configure; then
+    sed -i 's,LIBHACL_LDEPS_LIBTYPE=SHARED,LIBHACL_LDEPS_LIBTYPE=STATIC,' configure
+    grep -q LIBHACL_LDEPS_LIBTYPE=STATIC configure || refuse "configure of $DOCKLESS_VERSION: HACL is chosen in a new way"
+fi
+# 3.14 reads asyncio's tasks of other processes from the file of a shared _asyncio; ours is in the interpreter, as that of 3.15.
+if [ -f Modules/_remote_debugging_module.c ]; then
+    sed -i '/search_linux_map_for_section/s,"_asyncio\.cpython","python",' Modules/_remote_debugging_module.c
+fi
 cp /scripts/cpython/main.c Programs/python.c
 
 # Byte code is compiled once, at the end, in its own way: python.sh.
@@ -56,8 +71,12 @@ LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /b
 CXX=$TRIPLE-g++
 export CXX CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
 
-# Options that came and went.
+# Options that came and went. --with-tail-call-interp (3.14) is not among them: it asks for a compiler that knows preserve_none.
 options=
+if [ -n "${DOCKLESS_FREE_THREADED:-}" ]; then
+    grep -q -e '^  --disable-gil' configure || refuse "CPython $DOCKLESS_VERSION has no free-threaded build"
+    options=--disable-gil
+fi
 for option in --with-system-ffi --without-static-libpython --disable-test-modules; do
     case $option in
     --without-*) name=--with-${option#--without-} ;;
@@ -73,7 +92,7 @@ done
 MODULE_BUILDTYPE=static ./configure --build=$TRIPLE --prefix=/opt/python --with-openssl=$PREFIX --with-system-expat \
     --enable-loadable-sqlite-extensions --with-dbmliborder=gdbm:ndbm --without-ensurepip --with-computed-gotos \
     --enable-option-checking=fatal ac_cv_search_dbm_open="-lgdbm_compat -lgdbm" \
-    py_cv_module_xxlimited=n/a py_cv_module_xxlimited_35=n/a $options
+    py_cv_module_xxlimited=n/a py_cv_module_xxlimited_35=n/a py_cv_module_xxlimited_3_13=n/a $options
 
 # In a Setup line nothing may contain "=": it would be taken for a make variable.
 case $series in

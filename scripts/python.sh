@@ -9,10 +9,11 @@ mkdir -p /out/opt
 cp -a /deps/opt/python $tree
 cd $tree
 
-interpreter=
-for file in bin/python3.*; do
-    case ${file##*/} in *-config) ;; *) interpreter=$file ;; esac
-done
+# python3.11, or python3.13t beside a second name without the t: a hard link, which would become a copy.
+interpreter=$(basename lib/python3.*)
+if [ ! -x "bin/$interpreter" ]; then say "no bin/$interpreter for lib/$interpreter" >&2; exit 1; fi
+if [ "${interpreter%t}" != "$interpreter" ]; then ln -sf "$interpreter" "bin/${interpreter%t}"; fi
+interpreter=bin/$interpreter
 
 # The stub has to be the entry: without PT_INTERP a program that starts at _start dies at once. Only symbols tell, so before strip.
 entry=$(readelf -h "$interpreter" | sed -n 's/.*Entry point address: *0x//p')

@@ -29,14 +29,18 @@ SYSROOT = "/deps"                # where libraries and headers were
 FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/memory", b"/build/stage", b"/out/opt")
 PARTS = 2                        # of byte code; fixed, or the number of cores would be in the output
 
+FREE_THREADED = "t" in sys.abiflags
+NAME = "python%d.%d" % sys.version_info[:2] + sys.abiflags        # of the interpreter and of its directories: python3.13t
+
 # What configure leaves out without a word when it does not find a library. Names as in sys.builtin_module_names.
-REQUIRED = """_asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _csv
+REQUIRED = """_asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _contextvars _csv
 _ctypes _curses _curses_panel _datetime _dbm _decimal _elementtree _gdbm _hashlib _heapq _json _lsprof _lzma _md5 _multibytecodec
 _multiprocessing _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha3 _socket _sqlite3 _ssl _statistics _struct
 _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource select syslog termios unicodedata zlib""".split()
-REQUIRED_BEFORE = {(3, 12): ["_sha256", "_sha512"], (3, 13): ["_crypt", "audioop", "ossaudiodev", "spwd"],
-                   (3, 15): ["_contextvars"]}
-REQUIRED_FROM = {(3, 12): ["_sha2"], (3, 14): ["_zstd"]}
+REQUIRED_BEFORE = {(3, 12): ["_sha256", "_sha512"],
+                   (3, 13): ["_crypt", "_xxsubinterpreters", "audioop", "ossaudiodev", "spwd"]}
+REQUIRED_FROM = {(3, 12): ["_sha2"], (3, 13): ["_interpchannels", "_interpqueues", "_interpreters"],
+                 (3, 14): ["_hmac", "_remote_debugging", "_zstd"]}
 
 
 def refuse(*words):
@@ -95,7 +99,7 @@ def drop_loader(program):
 def without_build(value):
     """A value of sysconfig or a line of the Makefile without the directories of the build."""
     value = re.sub(r"'[^']*/deps[^']*' ?", "", value)                  # CONFIG_ARGS: whole arguments
-    value = re.sub(r"-[IL]/deps\S*", "", value)
+    value = re.sub(r"-[IL]/deps\S*|-LModules/_hacl", "", value)
     value = re.sub(r"/build/\w+\.o|-Wl,-e,dockless_entry", "", value)
     value = re.sub(r"/deps/\S*", "", value)
     return value.replace(BUILD, ".")
@@ -237,6 +241,14 @@ def check_modules():
         refuse("these modules are not in the interpreter:", *missing)
 
 
+def check_threading():
+    """The build is what was asked for: free-threaded or not."""
+    wanted = os.environ.get("DOCKLESS_FREE_THREADED") == "1"
+    found = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    if (found, FREE_THREADED) != (wanted, wanted):
+        refuse("free-threaded build wanted:", wanted, "Py_GIL_DISABLED:", found, "abiflags:", repr(sys.abiflags))
+
+
 def check_paths(tree):
     for path in files(tree):
         content = read(path)
@@ -270,7 +282,9 @@ def describe(tree, program, versions):
             "extension_suffix": variable("EXT_SUFFIX"),
             "cache_tag": sys.implementation.cache_tag,
             "flags": sys.abiflags,
+            "free_threaded": FREE_THREADED,
             "wheel_python": "cp%d%d" % sys.version_info[:2],
+            "wheel_abi": "cp%d%d" % sys.version_info[:2] + sys.abiflags,
             "wheel_platforms": [f"musllinux_1_{minor}_{machine}" for minor in (2, 1, 0)] + [f"linux_{machine}"],
         },
         "paths": {
@@ -302,18 +316,18 @@ def describe(tree, program, versions):
 
 
 def finish(tree, versions):
-    program = "python%d.%d" % sys.version_info[:2]
-    library = os.path.join(tree, "lib", program)
+    library = os.path.join(tree, "lib", NAME)
     check_modules()
+    check_threading()
     for directory, names, _ in os.walk(tree):
         if os.path.basename(directory) == "__pycache__":
             for name in os.listdir(directory):
                 os.unlink(os.path.join(directory, name))
     mend_sysconfig(library)
-    mend_scripts(tree, program)
+    mend_scripts(tree, NAME)
     mend_pkgconfig(tree)
     compile_all(tree)
-    describe(tree, program, versions)
+    describe(tree, NAME, versions)
     check_paths(tree)
 
 

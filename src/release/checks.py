@@ -168,10 +168,30 @@ _sqlite3 _ssl _statistics _struct _uuid _zoneinfo array binascii cmath fcntl grp
 select syslog termios unicodedata zlib
 """.split()
 
+# What some versions have: the first with it, the first without it.
+EVER = (99, 0)
+MODULES_OF = {
+    "_crypt": ((3, 0), (3, 13)),
+    "_hmac": ((3, 14), EVER),
+    "_interpchannels": ((3, 13), EVER),
+    "_interpqueues": ((3, 13), EVER),
+    "_interpreters": ((3, 13), EVER),
+    "_remote_debugging": ((3, 14), EVER),
+    "_sha2": ((3, 12), EVER),
+    "_sha256": ((3, 0), (3, 12)),
+    "_sha512": ((3, 0), (3, 12)),
+    "_xxsubinterpreters": ((3, 7), (3, 13)),
+    "_zstd": ((3, 14), EVER),
+    "audioop": ((3, 0), (3, 13)),
+    "ossaudiodev": ((3, 0), (3, 13)),
+    "spwd": ((3, 0), (3, 13)),
+}
+
 
 def modules_():
     missing = []
-    for name in MODULES:
+    wanted = sorted(MODULES + [name for name, (first, end) in MODULES_OF.items() if first <= sys.version_info < end])
+    for name in wanted:
         try:
             module = module_of(name)
         except ImportError as error:
@@ -180,7 +200,7 @@ def modules_():
         if getattr(module, "__file__", None):
             missing.append(f"{name} (not built in: {module.__file__})")
     need(not missing, "missing: " + ", ".join(missing))
-    return f"{len(MODULES)} built in"
+    return f"{len(wanted)} built in"
 
 
 # Of other systems, taken out of the tree on purpose, or (Tk) not in it yet.
@@ -221,7 +241,31 @@ def described():
     need(not missing, f"PYTHON.json names {sorted(missing)}, which are not built in")
     for name in ("interpreter", "libc", "standard_library", "site_packages"):
         need(os.path.exists(os.path.join(sys.prefix, told["paths"][name])), f"no {name}")
+    need(told["abi"]["flags"] == sys.abiflags, f"PYTHON.json says ABI flags {told['abi']['flags']!r}, not {sys.abiflags!r}")
     return version
+
+
+def threading_():
+    """Free-threaded or not, and then not by half: name, flags, directories and wheels agree, and no lock comes back."""
+    import json
+    import sysconfig
+
+    with open(sys.prefix + "/PYTHON.json") as file:
+        told = json.load(file)["abi"]["free_threaded"]
+    built = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    need(told == built == ("t" in sys.abiflags), f"PYTHON.json {told}, Py_GIL_DISABLED {built}, flags {sys.abiflags!r}")
+    name = "python%d.%d%s" % (*sys.version_info[:2], sys.abiflags)
+    need(os.path.basename(os.path.realpath(sys.executable)) == name, sys.executable)
+    need(sysconfig.get_path("purelib") == f"{sys.prefix}/lib/{name}/site-packages", sysconfig.get_path("purelib"))
+    if not built:
+        return "with the lock"
+    from pip._vendor.packaging import tags
+
+    need(next(tags.cpython_tags()).abi.endswith("t"), f"wheels for {next(tags.cpython_tags())}")
+    # A module that does not declare that it can do without brings the lock back, and says so in a warning.
+    program = f"import sys, {', '.join(sorted(set(MODULES)))}; print(sys._is_gil_enabled())"
+    need(run(sys.executable, "-c", program) == "False", run(sys.executable, "-c", program))
+    return "free"
 
 
 def certificates():
@@ -258,6 +302,7 @@ def library():
         ("modules", modules_),
         ("standard library", everything),
         ("PYTHON.json", described),
+        ("threading", threading_),
         ("ssl", ssl_),
         ("certificates", certificates),
         ("hashlib", hashlib_),
