@@ -27,8 +27,8 @@ if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
 # From 3.14 on _hmac is made of the same objects as _md5 and its kin. Modules inside the interpreter would bring them twice
 # (gh-146264), archives of them once. configure has the archives, for WASI.
 if grep -q LIBHACL_LDEPS_LIBTYPE configure; then
+    grep -q LIBHACL_LDEPS_LIBTYPE=SHARED configure || refuse "configure of $DOCKLESS_VERSION chooses how HACL is linked in a new way"
     sed -i 's,LIBHACL_LDEPS_LIBTYPE=SHARED,LIBHACL_LDEPS_LIBTYPE=STATIC,' configure
-    grep -q LIBHACL_LDEPS_LIBTYPE=STATIC configure || refuse "configure of $DOCKLESS_VERSION: HACL is chosen in a new way"
 fi
 # 3.14 reads asyncio's tasks of other processes from the file of a shared _asyncio; ours is in the interpreter, as that of 3.15.
 if [ -f Modules/_remote_debugging_module.c ]; then
