@@ -26,6 +26,13 @@ for directory in lib/python3.*/config-3.*; do
         case ${file##*/} in Makefile | python-config.py) ;; *) rm -rf "$file" ;; esac
     done
 done
+# The compilers that sysconfig names (finish.py): they find the toolchain package, or say that it is missing.
+case $DOCKLESS_ARCH in x86) cpu='i?86' ;; *) cpu=$DOCKLESS_ARCH ;; esac
+for tool in gcc g++ ar; do
+    sed -e "s/@TRIPLE@/$TRIPLE/g" -e "s/@CPU@/$cpu/g" -e "s/@ARCH@/$DOCKLESS_ARCH/g" /scripts/python/compiler.sh > "$TRIPLE-$tool"
+    chmod 755 "$TRIPLE-$tool"
+    mv "$TRIPLE-$tool" lib/python3.*/config-3.*/
+done
 find lib -name __pycache__ -prune -exec rm -rf {} +
 # No Tk inside, so no idle on the command line.
 [ -f lib/python3.*/lib-dynload/_tkinter*.so ] || rm -f bin/idle3*

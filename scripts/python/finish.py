@@ -96,6 +96,22 @@ def drop_loader(program):
     write(program, bytes(image))
 
 
+def compiler_directory(library):
+    """Where the programs are that sysconfig calls compilers (compiler.sh), as seen in an installed tree."""
+    name, = (name for name in os.listdir(library) if name.startswith("config-"))
+    return f"{INSTALLED}/lib/{os.path.basename(library)}/{name}"
+
+
+def with_compiler(name, value, directory):
+    """Names compilers by path. Ours only look for the toolchain package; gcc-ar and the like would need gcc's plugin."""
+    if name == "CONFIG_ARGS":
+        return value
+    triple = os.environ["DOCKLESS_TRIPLE"]
+    if name == "AR":
+        return f"{directory}/{triple}-ar"
+    return re.sub(rf"(?<![\w/-]){triple}-(gcc|g\+\+)(?![\w-])", lambda found: f"{directory}/{found[0]}", value)
+
+
 def without_build(value):
     """A value of sysconfig or a line of the Makefile without the directories of the build."""
     value = re.sub(r"'[^']*/deps[^']*' ?", "", value)                  # CONFIG_ARGS: whole arguments
@@ -107,12 +123,13 @@ def without_build(value):
 
 def mend_sysconfig(library):
     """_sysconfigdata names no build path and tells the place where the tree is now."""
+    compilers = compiler_directory(library)
     for name in sorted(os.listdir(library)):
         path = os.path.join(library, name)
         if name.startswith("_sysconfigdata_") and name.endswith(".py"):
             scope = {}
             exec(compile(read(path), name, "exec"), scope)
-            variables = {k: mend_variable(k, v) for k, v in scope["build_time_vars"].items()}
+            variables = {k: mend_variable(k, v, compilers) for k, v in scope["build_time_vars"].items()}
             write(path, (
                 "# What the interpreter was built with; read by sysconfig.\n"
                 "import sys as _sys\n\n"
@@ -121,9 +138,16 @@ def mend_sysconfig(library):
                 f"if _sys.base_prefix != {INSTALLED!r}:\n"
                 "    for _name, _value in build_time_vars.items():\n"
                 f"        if isinstance(_value, str) and {INSTALLED!r} in _value:\n"
-                f"            build_time_vars[_name] = _value.replace({INSTALLED!r}, _sys.base_prefix)\n").encode())
+                f"            if {compilers!r} in _value and not _sys.base_prefix.replace('/', '').isalnum():\n"
+                "                # A compiler is a command line: what the shell would split is quoted.\n"
+                "                import re as _re, shlex as _shlex\n"
+                f"                _value = _re.sub({compilers + '/[^ ]*'!r}, lambda found: _shlex.quote(found[0].replace(\n"
+                f"                    {INSTALLED!r}, _sys.base_prefix)), _value)\n"
+                "            else:\n"
+                f"                _value = _value.replace({INSTALLED!r}, _sys.base_prefix)\n"
+                "            build_time_vars[_name] = _value\n").encode())
         elif name.startswith("_sysconfig_vars_") and name.endswith(".json"):
-            variables = {k: mend_variable(k, v) for k, v in json.loads(read(path)).items()}
+            variables = {k: mend_variable(k, v, compilers) for k, v in json.loads(read(path)).items()}
             write(path, (json.dumps(variables, indent=2, sort_keys=True) + "\n").encode())
         elif name == "build-details.json":
             # PEP 739: base_prefix may be relative to this file, and other paths to base_prefix.
@@ -133,7 +157,9 @@ def mend_sysconfig(library):
             write(path, (json.dumps(details, indent=2) + "\n").encode())
         elif name.startswith("config-"):
             makefile = os.path.join(path, "Makefile")
-            lines = [mend_makefile_line(line) for line in read(makefile).decode().splitlines()]
+            # make needs no quotes where there are none of the tree's own: $(prefix) is where this file is.
+            here = compilers.replace(INSTALLED, "$(prefix)", 1)
+            lines = [mend_makefile_line(line, here) for line in read(makefile).decode().splitlines()]
             write(makefile, ("\n".join(lines) + "\n").encode())
 
 
@@ -145,25 +171,29 @@ def relative_to_prefix(value):
     return value[len(INSTALLED) + 1:] if isinstance(value, str) and value.startswith(INSTALLED + "/") else value
 
 
-def mend_variable(name, value):
+def mend_variable(name, value, compilers):
     if not isinstance(value, str):
         return value
     if name == "LINKFORSHARED":
         return "-Wl,-export-dynamic"
-    if name in ("AR", "RANLIB"):
-        return value.replace("gcc-", "")        # ours are wrappers for link time optimization, which need gcc's plugin
+    if name == "RANLIB":
+        return value.replace("gcc-", "")
     if name in ("MODLIBS", "LOCALMODLIBS", "BASEMODLIBS"):
         return ""                # the libraries are inside the interpreter, there is nothing to link
-    return " ".join(without_build(value).split(" ")) if SYSROOT in value or BUILD in value or "/build/" in value else value
+    if SYSROOT in value or BUILD in value or "/build/" in value:
+        value = without_build(value)
+    return with_compiler(name, value, compilers)
 
 
-def mend_makefile_line(line):
+def mend_makefile_line(line, compilers):
     name = re.match(r"(\w+)\s*=", line)
     if name and name[1] in ("LINKFORSHARED", "MODLIBS", "LOCALMODLIBS", "BASEMODLIBS"):
-        return f"{name[1]}=\t{mend_variable(name[1], '')}"
+        return f"{name[1]}=\t{mend_variable(name[1], '', compilers)}"
     if name and name[1] == "prefix":
         return "prefix=\t\t$(abspath $(dir $(lastword $(MAKEFILE_LIST)))/../../..)"
-    return without_build(line)
+    if name and name[1] in ("AR", "RANLIB"):
+        return f"{name[1]}=\t\t{mend_variable(name[1], line.split('=', 1)[1].strip(), compilers)}"
+    return with_compiler(name[1], without_build(line), compilers) if name else without_build(line)
 
 
 def mend_scripts(tree, program):
@@ -293,6 +323,7 @@ def describe(tree, program, versions):
             "standard_library": relative(sysconfig.get_path("stdlib")),
             "site_packages": relative(sysconfig.get_path("purelib")),
             "include": relative(sysconfig.get_path("include")),
+            "compiler": relative(compiler_directory(os.path.join(tree, "lib", program)) + "/" + os.environ["DOCKLESS_TRIPLE"] + "-gcc"),
             "licences": "share/licenses",
             "certificates": "share/ca-certificates/cacert.pem",
         },
