@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use dockless::oci::Arch;
+use dockless::ownership::{self, Special};
 use dockless::sandbox::{
     Cancel, Exit, Launcher, Mount, Network, Outcome, SandboxError, Secret, Security, Step, StepMount,
 };
@@ -137,6 +138,37 @@ fn a_step_has_few_capabilities_and_no_way_to_more() {
     assert_eq!(ground.output(&step), "end");
     step.security = Security::Insecure;
     assert_eq!(ground.output(&step), "end");
+}
+
+#[test]
+fn a_foreign_step_makes_devices_for_the_layer_where_it_may_write_and_none_of_the_machine() {
+    let Some(ground) = Ground::new() else { return };
+    let (input, output) = (ground.make("input"), ground.make("output"));
+    let script = "exec 2>&1; mkdir /s; cd /s; mknod null c 1 3; chmod 600 null; mknod ../sda b 8 1; mknod /in/null c 1 3; \
+                  mknod /out/null c 1 5; mknod /in/../../../../../../../../tmp/up c 1 3; mknod null c 1 3; cat /sda null; ls /out";
+    let mut step = ground.foreign(script);
+    step.mounts.push(StepMount { readonly: true, ..bind(&input, Path::new("/in"), true) });
+    step.mounts.push(bind(&output, Path::new("/out"), false));
+    let said = ground.output(&step);
+    // What is read-only is a copy there, as long as the root around it is writable.
+    assert_eq!(said, "mknod: null: File exists\nnull");
+    let root = ground.path("root");
+    for (path, special) in [
+        (root.join("s/null"), Special::Character(1, 3)),
+        (root.join("sda"), Special::Block(8, 1)),
+        (root.join("tmp/up"), Special::Character(1, 3)),
+        (output.join("null"), Special::Character(1, 5)),
+    ] {
+        assert!(fs::symlink_metadata(&path).expect("there").is_file(), "{path:?}");
+        assert_eq!(ownership::node(&path), Some(special), "{path:?}");
+    }
+    assert_eq!(names(&input), [""; 0]);
+    let script = "exec 2>/dev/null; mknod /new c 1 3 && echo new; mknod /in/null c 1 3 && echo in; mknod /out/full c 1 7; \
+                  cd /out; mknod one c 1 3; cd ..; mknod new c 1 3 && echo new; true";
+    step.args = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    step.root_readonly = true;
+    assert_eq!(ground.output(&step), "");
+    assert_eq!(names(&output), ["full", "null", "one"]);
 }
 
 #[test]

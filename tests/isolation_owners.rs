@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use dockless::layer::{Owner, PackOptions, PackTimes, pack};
 use dockless::oci::Arch;
+use dockless::ownership::{self, Special};
 use dockless::sandbox::{Mount, Network, Step};
 
-use crate::support::cell::Cell;
+use crate::support::cell::{Cell, bind};
+use crate::support::probe::{self, Call, Way};
 use crate::support::skip;
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\njoe:x:777:1000::/home/joe:/bin/sh\n";
@@ -170,17 +172,8 @@ stat -c '%n %U %a' /var/lib/apt/lists/partial /var/cache/apt/archives/partial";
     assert_eq!(cell.output(), wanted);
 }
 
-#[test]
-fn devices_and_capabilities_are_kept_for_the_layer() {
-    if !is_single() {
-        // There the kernel refuses a device, as it does in a rootless BuildKit.
-        return skip("single id", "this process has more than one id");
-    }
-    let script = "mknod null c 1 3; mknod -m 600 sda b 8 0; stat -c '%n %F %t:%T %a' null sda; chown 0:6 sda; \
-                  test -c null && test -b sda && stat -c %g sda; rm null; mknod null c 1 5; stat -c %T null";
-    let Some(cell) = foreign("", script) else { return };
-    let told = "null character special file 1:3 644\nsda block special file 8:0 600\n6\n5";
-    assert_eq!(cell.output(), told);
+/// Name, type, numbers, mode and group of the devices that a layer of the directory `work` holds.
+fn packed(cell: &Cell) -> Vec<(String, tar::EntryType, u32, u32, u32)> {
     let mut archive = Vec::new();
     let options = PackOptions {
         times: PackTimes::All(0),
@@ -198,15 +191,69 @@ fn devices_and_capabilities_are_kept_for_the_layer() {
             && major > 0
         {
             let name = entry.path().expect("a path").display().to_string();
-            found.push((name, header.entry_type(), major, minor));
-            // What is not recorded is the machine's own id of whoever runs this test.
-            assert!(major == 1 || header.gid().expect("a group") == 6);
+            found.push((name, header.entry_type(), major, minor, header.mode().expect("a mode")));
         }
     }
-    assert_eq!(
-        found,
-        [("null".to_owned(), tar::EntryType::Char, 1, 5), ("sda".to_owned(), tar::EntryType::Block, 8, 0)]
-    );
+    found
+}
+
+#[test]
+fn a_device_is_made_for_the_layer_with_one_id_and_with_many() {
+    use tar::EntryType::{Block, Char};
+    let script = "exec 2>&1; mknod null c 1 3; mknod -m 600 sda b 8 257; mkfifo p; mkdir s; (umask 077; cd s; mknod ../zero c 1 5); \
+                  mknod null c 1 3 && echo twice; mknod none/x c 1 3; mv null moved; ln zero hard; chmod 640 hard; rm zero; mv hard zero; cp -a sda copy; \
+                  (exec setpriv --reuid=777 --clear-groups mknod theirs c 1 3) && echo made; \
+                  (exec setpriv --reuid=777 --clear-groups mknod fifo p) || echo no pipe; chmod 1777 .; \
+                  python3 -c 'import os; os.chroot(\"s\"); os.mknod(\"/null\", 0o20666, os.makedev(1, 3))'; cat moved sda zero";
+    let Some(cell) = foreign("", script) else { return };
+    let said = cell.output();
+    let wanted = [
+        "mknod: null: File exists",
+        "mknod: none/x: No such file or directory",
+        "mknod: theirs: Operation not permitted",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), wanted);
+    let device = |name: &str, kind, major, minor, mode| (name.to_owned(), kind, major, minor, mode);
+    let wanted = [
+        device("copy", Block, 8, 257, 0o600),
+        device("moved", Char, 1, 3, 0o644),
+        device("s/null", Char, 1, 3, 0o644),
+        device("sda", Block, 8, 257, 0o600),
+        device("zero", Char, 1, 5, 0o640),
+    ];
+    assert_eq!(packed(&cell), wanted);
+}
+
+#[test]
+fn calls_of_i386_make_devices_too() {
+    // `mknod` and `mknodat` of the only name that these programs have, in another root.
+    let calls = [
+        (Call::new(Way::I386, 14, &[probe::TEXT, 0o20_644, 0x103]), Special::Character(1, 3)),
+        (Call::new(Way::I386, 297, &[0xffff_ff9c, probe::TEXT, 0o60_600, 0x10_0801]), Special::Block(8, 257)),
+    ];
+    let script = "mkdir -p root/proc/self; cp /probe/* root; cd root; for f in i386*; do /usr/sbin/chroot . /$f; echo $?; \
+                  mv proc/self/exe ../$f; done";
+    let Some(cell) = foreign("", script) else { return };
+    let programs = cell.dir.path().join("programs");
+    probe::write(&programs, &calls.map(|(call, _)| call));
+    let cell = cell.with(|step| step.mounts.push(bind(&programs, Path::new("/probe"), true)));
+    assert_eq!(cell.output(), "0\n0");
+    for (call, special) in calls {
+        let made = cell.root().join("work").join(call.name());
+        assert_eq!(ownership::node(&made), Some(special));
+    }
+}
+
+#[test]
+fn a_device_of_a_step_with_one_id_looks_like_one() {
+    if !is_single() {
+        // There nothing but the making of devices is looked at.
+        return skip("single id", "this process has more than one id");
+    }
+    let script = "mknod null c 1 3; mknod -m 600 sda b 8 0; stat -c '%n %F %t:%T %a' null sda; chown 0:6 sda; \
+                  test -c null && test -b sda && stat -c %g sda; rm null; mknod null c 1 5; stat -c %T null";
+    let Some(cell) = foreign("", script) else { return };
+    assert_eq!(cell.output(), "null character special file 1:3 644\nsda block special file 8:0 600\n6\n5");
 }
 
 /// Tells whether steps of this process have one id.

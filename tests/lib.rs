@@ -11,6 +11,7 @@ mod caching_transport;
 mod collecting;
 mod contents;
 mod corpus;
+mod disk;
 mod dockerfiles;
 mod dockerfiles_command;
 mod dockerfiles_hostile;

@@ -197,6 +197,12 @@ pub fn delegated(place: &Place) -> (BTreeSet<Controller>, BTreeMap<Controller, L
     }
 }
 
+/// Removes the groups that killed runs have left where `place` says that this process is. A run with limits does it anyway.
+pub fn remove_left(place: &Place) {
+    let parents: BTreeSet<&Path> = place.legacy.values().chain(&place.unified).map(PathBuf::as_path).collect();
+    parents.into_iter().for_each(sweep);
+}
+
 /// Returns the controllers that a file of a group lists.
 fn controllers(group: &Path, file: &str) -> BTreeSet<Controller> {
     let text = fs::read_to_string(group.join(file)).unwrap_or_default();

@@ -29,6 +29,6 @@ mod place;
 
 pub use error::{CgroupError, Lack};
 pub use group::{Group, Met};
-pub use groups::{Groups, delegated};
+pub use groups::{Groups, delegated, remove_left};
 pub use limits::{Cpus, LEAST_MEMORY, Limits, parse_size, size};
 pub use place::{Controller, Place, Version};

@@ -214,6 +214,9 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         | SolveError::MissingInput { .. } => (Exit::Input, None),
         SolveError::Sandbox { source, .. } => sandbox(source),
         SolveError::Limits { source, .. } => limits(source),
+        SolveError::Low { .. } => {
+            (Exit::Machine, Some(format!("{MAKE_ROOM}, or let less stay free with --disk-reserve")))
+        }
         SolveError::Source { source: error, .. } => source(error),
         SolveError::Snapshot { source, .. } => snapshot(source),
         SolveError::File { source, .. } => (Exit::Failed, source.help()),
@@ -276,7 +279,7 @@ const fn store(_: &StoreError) -> (Exit, Option<String>) {
 }
 
 /// What to do about a full disk.
-const MAKE_ROOM: &str = "free room on the disk, or put the store elsewhere with --store DIR";
+const MAKE_ROOM: &str = "free room on the disk (`dockless cache prune`), or put the store elsewhere with --store DIR";
 
 /// Tells whether an error comes from a disk or a quota that is full.
 fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {

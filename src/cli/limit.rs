@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use crate::cgroup::{Cpus, LEAST_MEMORY, Limits, parse_size, size};
 use crate::engine::Embedded;
-use crate::solver::Bounds;
+use crate::solver::{Bounds, Reserve};
 
 /// Options of commands that run steps.
 #[derive(Debug, Args)]
@@ -25,6 +25,10 @@ pub(crate) struct LimitArgs {
     /// How long a step may run, e.g. 90s, 10m or 1h30m; where a recipe says so too, the shorter counts
     #[arg(long, value_name = "TIME", value_parser = duration, env = "DOCKLESS_STEP_TIMEOUT")]
     pub(crate) step_timeout: Option<Duration>,
+    /// How much of the store's file system stays free, e.g. 500m, and the same part of its inodes: with less, what runs is
+    /// ended. 0 is nothing; without, 1g or a twentieth of a smaller one
+    #[arg(long, value_name = "BYTES", value_parser = reserve, env = "DOCKLESS_DISK_RESERVE")]
+    pub(crate) disk_reserve: Option<u64>,
 }
 
 impl LimitArgs {
@@ -32,15 +36,22 @@ impl LimitArgs {
     pub(crate) fn apply(&self, engine: &mut Embedded) -> Result<(), Failure> {
         let limits = Limits { memory: self.memory, pids: self.pids_limit, cpus: self.cpus, ..Limits::default() };
         engine.bounds = Bounds::new(limits, self.step_timeout)?;
+        engine.bounds.reserve = self.disk_reserve.map_or(Reserve::Usual, Reserve::Bytes);
         Ok(())
     }
+}
+
+const SIZE: &str = "write bytes, or a number with k, m or g, e.g. 512m";
+
+fn reserve(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| SIZE.to_owned())
 }
 
 fn memory(text: &str) -> Result<u64, String> {
     match parse_size(text) {
         Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
         Some(_) => Err(format!("a step needs at least {}", size(LEAST_MEMORY))),
-        None => Err("write bytes, or a number with k, m or g, e.g. 512m".to_owned()),
+        None => Err(SIZE.to_owned()),
     }
 }
 

@@ -118,7 +118,7 @@ impl FileError {
             }
             Self::Io { action: "create device", .. } => "leave it out with an exclude pattern, or build as root",
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free room on the disk, or put the store elsewhere with --store DIR"
+                "free room on the disk (`dockless cache prune`), or put the store elsewhere with --store DIR"
             }
             _ => return None,
         };

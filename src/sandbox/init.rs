@@ -10,7 +10,7 @@ use super::chroot;
 use super::error::{MAP_IDS, PREPARE, UNSHARE};
 use super::message::{Plan, Report, receive, send};
 use super::op::SetupOp;
-use super::owners::Oversight;
+use super::owners::{Oversight, Reach, Scope};
 use super::program::{CAPABILITIES, Program, become_program, capabilities};
 use super::setup::Setup;
 use super::step::Security;
@@ -119,7 +119,8 @@ fn step(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive: &Owne
         })?;
     }
     // Without it a step of root runs as it can, and one of another user says why it cannot.
-    let oversight = if emulates { Oversight::prepare().ok() } else { None };
+    let scope = if emulates { Scope::Owners } else { Scope::Devices };
+    let oversight = plan.owners.then(|| Oversight::prepare(scope).ok()).flatten();
     sys::block_ptrace().map_err(general("process 1"))?;
     let Some(program) = sys::fork().map_err(general("the program's process"))? else {
         let (identity, numbers) = (setup.identity(), plan.inherit.as_slice());
@@ -131,7 +132,8 @@ fn step(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive: &Owne
     sys::silence_output().map_err(general("the log"))?;
     if let Some(oversight) = oversight {
         let keep = capabilities(security, CAPABILITIES).map_err(general("the capabilities"))?;
-        oversight.begin(setup.identity(), keep).map_err(general("the emulation of owners"))?;
+        let begun = oversight.begin(setup.identity(), keep, Reach::Own);
+        begun.map_err(general("the emulation of owners"))?;
     }
     let waited = sys::reap_until(program).map_err(general("waiting for the program"))?;
     let max_rss = sys::max_child_rss().unwrap_or_default();

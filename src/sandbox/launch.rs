@@ -121,8 +121,7 @@ impl Launcher {
 
     fn plan(&self, step: &Step, ops: Vec<SetupOp>, rule: Rule, base: Option<Base>) -> Plan {
         let inherit = step.inherit.iter().map(|(number, _)| *number).collect();
-        // Without namespaces root is root, and owners are real.
-        let owners = self.owners && !step.bare && base.is_none();
+        let owners = self.owners && !step.bare;
         Plan { ops, inherit, rule, base, owners, overlay: self.overlay }
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Plan {
     pub(super) rule: Rule,
     /// Where a step without namespaces lives.
     pub(super) base: Option<Base>,
-    /// Where one id only exists, owners are emulated.
+    /// What the kernel does not give a step is emulated: owners where one id only exists, and devices.
     pub(super) owners: bool,
     /// Overlays may be tried.
     pub(super) overlay: bool,

@@ -246,6 +246,14 @@ impl SetupOp {
         }
     }
 
+    /// Where the program may write, where this decides it.
+    pub(super) fn writable(&self) -> Option<&[PathBuf]> {
+        match self {
+            Self::Confine { writable } => Some(writable),
+            _ => None,
+        }
+    }
+
     /// Where something is mounted.
     pub(super) fn destination(&self) -> Option<&Path> {
         match self {

@@ -56,9 +56,10 @@ impl SnapshotError {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free room on the disk, or put the store elsewhere with --store DIR".to_owned())
-            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
+                "free room on the disk (`dockless cache prune`), or put the store elsewhere with --store DIR"
+                    .to_owned(),
+            ),
             Self::Pattern { .. } => Some("name files and directories; wildcards are not supported yet".to_owned()),
             Self::Detour { .. } => Some("include the place that the link points to".to_owned()),
             _ => None,

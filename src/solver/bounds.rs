@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::SolveError;
-use crate::cgroup::{CgroupError, Cpus, Group, Groups, Limits, Place};
+use super::disk::Reserve;
+use crate::cgroup::{CgroupError, Cpus, Group, Groups, Limits, Place, remove_left};
 use crate::llb::{Vertex, pb};
 use crate::progress::{Event, Progress};
 
@@ -13,6 +14,8 @@ use crate::progress::{Event, Progress};
 pub struct Bounds {
     /// No step runs longer; one that has a timeout of its own has the shorter of both.
     pub timeout: Option<Duration>,
+    /// What all of them together leave free of the disk.
+    pub reserve: Reserve,
     limits: Limits,
     /// Made for the first step that has a limit.
     groups: OnceLock<Result<Groups, String>>,
@@ -24,10 +27,13 @@ impl Bounds {
     /// # Errors
     /// `Missing` with the way out where this machine does not let us set such limits.
     pub fn new(limits: Limits, timeout: Option<Duration>) -> Result<Self, CgroupError> {
-        let bounds = Self { timeout, limits, groups: OnceLock::new() };
+        let bounds = Self { timeout, limits, ..Self::default() };
         if !limits.is_empty() {
             // Kept even if unused until a step runs: what cannot be set is found before hours are spent.
             let _ = bounds.groups.set(Ok(open(&limits)?));
+        } else if let Ok(place) = Place::own() {
+            // What a killed run has left is for whoever comes next to remove.
+            remove_left(&place);
         }
         Ok(bounds)
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::JobsError;
+use super::disk::Low;
 use crate::cache::CacheError;
 use crate::cgroup::CgroupError;
 use crate::file::FileError;
@@ -67,6 +68,19 @@ pub enum SolveError {
         /// Why.
         source: Box<SandboxError>,
     },
+    /// The disk ran full.
+    #[error(
+        "the file system of the store `{}` has {low}: {} ended and left nothing",
+        place.display(), names(running)
+    )]
+    Low {
+        /// The store.
+        place: PathBuf,
+        /// What fell below what.
+        low: Low,
+        /// What was being made.
+        running: Vec<String>,
+    },
     /// A step could not be given its limits.
     #[error("step `{name}` could not be given its limits")]
     Limits {
@@ -124,4 +138,10 @@ pub enum SolveError {
         /// The kernel's answer.
         source: std::io::Error,
     },
+}
+
+fn names(running: &[String]) -> String {
+    let names: Vec<String> = running.iter().map(|name| format!("`{name}`")).collect();
+    let verb = if running.len() == 1 { "was" } else { "were" };
+    format!("{} {verb}", names.join(", "))
 }

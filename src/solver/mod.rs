@@ -18,12 +18,14 @@
 //! - A record is written after its snapshot is in place, both by rename: kill -9 leaves either both or a lost snapshot
 //!   that garbage collection finds.
 //! - Two runs that share a store take one lock a key: the second waits and then finds the record.
+//! - What is made ends while the store's disk still has room (`disk.rs`), and nothing half-made stays.
 //! - Steps and the `make`s inside them draw on one jobserver, so `--jobs 2` means two compilers.
 //!
 //! Why threads and not async: a step is a process and a fetch is a blocking call; there are as many as jobs plus a few.
 
 mod bounds;
 mod carried;
+mod disk;
 mod error;
 mod exec;
 mod export;
@@ -44,6 +46,7 @@ mod value;
 
 pub use crate::cache::Output;
 pub use bounds::Bounds;
+pub use disk::{Low, Reserve};
 pub use error::{Failure, SolveError};
 pub use export::{ExportCacheError, Extent, PACKED, export_cache};
 pub use inputs::{Directory, Inputs, SecretValue};

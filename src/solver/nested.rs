@@ -40,7 +40,8 @@ impl Work<'_> {
         let tree = self.open(vertex, edge)?;
         let graph = Graph::from_bytes(&read(tree.path(), filename)?)?;
         drop(tree);
-        let solved = self.told(vertex, None, || self.solver.solve_at(&graph, self.progress, self.depth + 1))?;
+        let solved =
+            self.told(vertex, None, || self.solver.solve_at(&graph, (self.progress, self.watch), self.depth + 1))?;
         self.count(solved.ran, solved.cached);
         self.keep_all(solved.kept);
         Ok(vec![Value::made(solved.content, solved.snapshot)])

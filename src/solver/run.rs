@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::bounds::Bounds;
 use super::carried::Answered;
+use super::disk::Watch;
 use super::inputs::Inputs;
 use super::key;
 use super::record::Record;
@@ -103,6 +104,7 @@ pub(super) struct Work<'a> {
     pub(super) solver: &'a Solver<'a>,
     pub(super) graph: &'a Graph,
     pub(super) progress: &'a dyn Progress,
+    pub(super) watch: &'a Watch<'a>,
     /// In how many graphs this one lies.
     pub(super) depth: usize,
     state: Mutex<State>,
@@ -133,17 +135,25 @@ pub(super) struct State {
 impl Solver<'_> {
     /// Solves `graph` and returns its result as a tree on disk.
     pub fn solve(&self, graph: &Graph, progress: &dyn Progress) -> Result<Solved, SolveError> {
-        loop {
-            match self.solve_at(graph, progress, 0) {
-                // Each time one record less is asked.
-                Err(SolveError::Lost { name }) => tracing::debug!(name, "solved again without a record"),
-                result => return result,
+        let watch = Watch::new(self.store.root(), self.bounds.reserve, self.cancel);
+        watch.during(|| {
+            loop {
+                match self.solve_at(graph, (progress, &watch), 0) {
+                    // Each time one record less is asked.
+                    Err(SolveError::Lost { name }) => tracing::debug!(name, "solved again without a record"),
+                    result => return result,
+                }
             }
-        }
+        })
     }
 
     /// Solves a graph that lies in `depth` others.
-    pub(super) fn solve_at(&self, graph: &Graph, progress: &dyn Progress, depth: usize) -> Result<Solved, SolveError> {
+    pub(super) fn solve_at(
+        &self,
+        graph: &Graph,
+        (progress, watch): (&dyn Progress, &Watch<'_>),
+        depth: usize,
+    ) -> Result<Solved, SolveError> {
         self.executor.admit(graph)?;
         progress.event(&Event::Planned { vertices: graph.len() });
         let state = State {
@@ -161,7 +171,7 @@ impl Solver<'_> {
             prefetching: false,
             error: None,
         };
-        let work = Work { solver: self, graph, progress, depth, state: Mutex::new(state), wake: Condvar::new() };
+        let work = Work { solver: self, graph, progress, watch, depth, state: Mutex::new(state), wake: Condvar::new() };
         let workers = (self.jobs.total().get() + OTHERS).min(graph.len());
         std::thread::scope(|scope| {
             for _ in 0..workers {
@@ -176,6 +186,7 @@ impl Solver<'_> {
             solver: self,
             graph,
             progress,
+            watch,
             depth,
             state: Mutex::new(State { error: None, ..state }),
             wake: Condvar::new(),
@@ -435,7 +446,9 @@ impl Work<'_> {
         let (digest, name) = (vertex.digest, vertex.name());
         let start = Instant::now();
         self.progress.event(&Event::Started { vertex: digest, name, reason });
+        let made = is_watched(vertex).then(|| self.watch.making(name));
         let result = act();
+        drop(made);
         let error = result.as_ref().err().filter(|error| !matches!(error, SolveError::Lost { .. }));
         let error = error.map(ToString::to_string);
         self.progress.event(&Event::Finished {
@@ -445,6 +458,16 @@ impl Work<'_> {
             error: error.as_deref(),
         });
         result
+    }
+}
+
+/// Tells whether what is made may fill the disk: not the user's own directories, which are copied to look at them also
+/// where everything is cached, nor graphs in this one, whose vertices are looked at themselves.
+fn is_watched(vertex: &Vertex) -> bool {
+    match &vertex.op {
+        pb::op::Op::Source(source) => !source.identifier.starts_with("local://"),
+        pb::op::Op::Build(_) => false,
+        _ => true,
     }
 }
 

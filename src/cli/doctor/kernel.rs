@@ -66,13 +66,18 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     ]
 }
 
+/// What a step misses where nobody can answer for the kernel.
+const WITHOUT: &str = "no step makes device nodes, and one that has one id cannot change owners";
+
 fn offers(user_notification: bool, filtered: bool) -> Finding {
     const NAME: &str = "seccomp user notification";
     match (user_notification, filtered) {
         (true, _) => finding(NAME, State::Ok, "there"),
-        (false, true) => finding(NAME, State::Degraded, "refused by the filter that this process runs under")
-            .mend("in a container: start it with `--security-opt seccomp=unconfined`"),
-        (false, false) => finding(NAME, State::Degraded, "not in this kernel")
+        (false, true) => {
+            finding(NAME, State::Degraded, format!("refused by the filter that this process runs under: {WITHOUT}"))
+                .mend("in a container: start it with `--security-opt seccomp=unconfined`")
+        }
+        (false, false) => finding(NAME, State::Degraded, format!("not in this kernel: {WITHOUT}"))
             .mend("install Linux 5.9 or newer, built with CONFIG_SECCOMP_FILTER"),
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::error::PREPARE;
 use super::super::message::{Plan, Report, send};
 use super::super::op::SetupOp;
+use super::super::owners::{Oversight, Reach, Scope};
 use super::super::program::{Program, become_program};
 use super::super::setup::{identify, make_directory};
 use super::super::user::Identity;
@@ -72,6 +73,7 @@ fn live(plan: Plan, root: &OwnedFd, descriptors: Vec<OwnedFd>, socket: &UnixStre
             Report::failed(operation, &operand, &error)
         })?;
     }
+    let oversight = plan.owners.then(|| Oversight::prepare(Scope::Devices).ok()).flatten();
     sys::block_ptrace().map_err(general("the guard"))?;
     let Some(program) = sys::fork().map_err(general("the program's process"))? else {
         let numbers = plan.inherit.as_slice();
@@ -81,12 +83,20 @@ fn live(plan: Plan, root: &OwnedFd, descriptors: Vec<OwnedFd>, socket: &UnixStre
             keep: KEPT,
             numbers,
             descriptors: &descriptors,
-            oversight: None,
+            oversight: oversight.as_ref(),
         };
         become_program(&program, socket)
     };
     drop(descriptors);
     sys::silence_output().map_err(general("the log"))?;
+    if let Some(oversight) = oversight {
+        let places = programs.iter().filter_map(SetupOp::writable).flatten().cloned().collect();
+        let root = root.try_clone().map_err(general("the root"))?;
+        // Where who answers looks processes up; nothing that is done from now on is named by a relative path.
+        let there = rustix::process::chdir(c"/proc").map_err(io::Error::from);
+        let begun = there.and_then(|()| oversight.begin(&identity, KEPT, Reach::Below { root, places }));
+        begun.map_err(general("the emulation of devices"))?;
+    }
     let followed = follow(program, socket);
     // Whatever happened: nothing of the step stays.
     sys::end_descendants().map_err(general("the end of the step's processes"))?;

@@ -162,6 +162,27 @@ pub(super) fn filter() -> Filter {
     Filter { x86_64: table(|call| [call.1, NONE]), i386: table(|call| [call.2, call.3]), foreign: Action::Allow }
 }
 
+/// The filter that has the making of devices asked about, and nothing else.
+pub(super) fn devices() -> Filter {
+    let rules = |kind: Kind, number: u32| -> Vec<Rule> {
+        let argument = match kind {
+            Kind::Mknod => 1,
+            Kind::Mknodat => 2,
+            _ => return Vec::new(),
+        };
+        [libc::S_IFCHR, libc::S_IFBLK]
+            .map(|kind| {
+                let condition = Condition { mask: libc::S_IFMT.into(), ..Condition::int(argument, Test::Equal, kind) };
+                Rule { number, conditions: vec![condition], action: Action::Notify }
+            })
+            .to_vec()
+    };
+    let table = |rules: Vec<Rule>| Table { rules, otherwise: Action::Allow, beyond: None };
+    let x86_64 = CALLS.iter().flat_map(|call| rules(call.0, call.1)).collect();
+    let i386 = CALLS.iter().flat_map(|call| rules(call.0, call.2)).collect();
+    Filter { x86_64: table(x86_64), i386: table(i386), foreign: Action::Allow }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -134,8 +134,7 @@ impl Overseer {
     }
 
     fn adopt_umask(&self, call: &Call) -> Result<(), Stop> {
-        let umask = view::status(call.thread, "Umask:").and_then(|text| u32::from_str_radix(&text, 8).ok());
-        sys::set_umask(umask.ok_or(Stop::Continue)?);
+        sys::set_umask(view::umask(call.thread).ok_or(Stop::Continue)?);
         self.still(call)
     }
 
@@ -172,14 +171,8 @@ impl Overseer {
 
     fn mknod(&mut self, call: &Call, directory: i32, argument: usize, mode: u32, device: u32) -> Verdict {
         let kind = FileType::from_raw_mode(mode);
+        let special = special(mode, device);
         let mode = Mode::from_raw_mode(mode & 0o7777);
-        // `new_decode_dev` of the kernel.
-        let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
-        let special = match kind {
-            FileType::CharacterDevice if (major, minor) != (0, 0) => Some(Special::Character(major, minor)),
-            FileType::BlockDevice => Some(Special::Block(major, minor)),
-            _ => None,
-        };
         let spot = self.spot(call, directory, argument)?;
         let Some(special) = special else {
             let owner = self.owner_in(call, &spot.parent)?;
@@ -198,13 +191,7 @@ impl Overseer {
             }
             other => other?,
         };
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&spot.parent, &*spot.leaf, flags, mode)?;
-        if let Err(errno) = ownership::record_node(name(&file), special) {
-            // Without its record it would be a plain file, which it is not.
-            let _ = rustix::fs::unlinkat(&spot.parent, &*spot.leaf, AtFlags::empty());
-            return Err(if errno == Errno::OPNOTSUPP { Stop::Errno(libc::EPERM) } else { errno.into() });
-        }
+        let file = make_device(&spot, mode, special)?;
         if owner != (0, 0) {
             let seen = self.look(&file)?;
             self.record(&file, &seen, owner)?;
@@ -275,4 +262,27 @@ impl Overseer {
         }
         Ok(0)
     }
+}
+
+/// Says which device `mknod(2)` is to make; `None` for what is none, and for overlayfs's whiteout.
+pub(super) fn special(mode: u32, device: u32) -> Option<Special> {
+    // `new_decode_dev` of the kernel.
+    let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
+    match FileType::from_raw_mode(mode) {
+        FileType::CharacterDevice if (major, minor) != (0, 0) => Some(Special::Character(major, minor)),
+        FileType::BlockDevice => Some(Special::Block(major, minor)),
+        _ => None,
+    }
+}
+
+/// Makes a file that stands for a device, with our umask.
+pub(super) fn make_device(spot: &Spot, mode: Mode, special: Special) -> Result<OwnedFd, Stop> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&spot.parent, &*spot.leaf, flags, mode)?;
+    if let Err(errno) = ownership::record_node(name(&file), special) {
+        // Without its record it would be a plain file, which it is not.
+        let _ = rustix::fs::unlinkat(&spot.parent, &*spot.leaf, AtFlags::empty());
+        return Err(if errno == Errno::OPNOTSUPP { Stop::Errno(libc::EPERM) } else { errno.into() });
+    }
+    Ok(file)
 }

@@ -36,6 +36,9 @@
 //! limit: the soft `RLIMIT_RTTIME` of a process names its ids. A process that sets it believes to be whom the step began as;
 //! threads have the ids of their process.
 //!
+//! Where all ids are real, only the making of devices is left to emulate (`devices.rs`), also for root without a user
+//! namespace, whose steps may not make real ones.
+//!
 //! What is not emulated: nobody is refused a file that is another's; it is the kernel's root who asks. `/proc/<pid>/status`,
 //! credentials of sockets and the first `stat` of i386 (`st_uid` of 16 bits) show the kernel's ids. A socket belongs to root.
 //! Owners on file systems without extended attributes, and of pipes, are remembered until the step ends. Links on the way
@@ -56,10 +59,11 @@
 
 mod calls;
 mod creds;
+mod devices;
 mod files;
 mod link;
 mod overseer;
 mod stat;
 mod view;
 
-pub(super) use link::Oversight;
+pub(super) use link::{Oversight, Reach, Scope};

@@ -4,9 +4,11 @@
 //! (`proc_pid_cwd(5)`, `proc_pid_fd(5)`), below its root. The thread that asks has no more rights than the program, so what
 //! it is made to find the program could have found itself.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::{Errno, Result};
@@ -27,6 +29,8 @@ pub(super) struct View {
     place: (u64, u64),
     /// Some process may have another root.
     pub(super) away: bool,
+    /// All processes have this root for good, a directory of the machine, where we have the machine's.
+    fixed: Option<PathBuf>,
 }
 
 /// A path below a directory that is open.
@@ -43,7 +47,20 @@ impl View {
         rustix::process::fchdir(&proc)?;
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let place = place(root.as_fd(), c"")?;
-        Ok(Self { proc, root, place, away: false })
+        Ok(Self { proc, root, place, away: false, fixed: None })
+    }
+
+    /// Sees the files below `root` as a program does that nobody lets leave it; the working directory must be `/proc`.
+    /// Neither the root nor any other directory of the calling process is ever changed.
+    pub(super) fn of_root(root: OwnedFd) -> io::Result<Self> {
+        let (proc, place) = (rustix::fs::open(c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?, (0, 0));
+        let fixed = Some(target(name(&root))?);
+        Ok(Self { proc, root, place, away: false, fixed })
+    }
+
+    /// The root that all processes have for good, as a path of the machine.
+    pub(super) fn fixed(&self) -> Option<&Path> {
+        self.fixed.as_deref()
     }
 
     /// Opens what the program means by `path`, without rights. `LOOP` where the way leads over another process's, and so
@@ -52,6 +69,16 @@ impl View {
         let mut flags = OFlags::PATH | OFlags::CLOEXEC;
         if !follow {
             flags |= OFlags::NOFOLLOW;
+        }
+        if let Some(fixed) = &self.fixed {
+            let mut full = PathBuf::from("/");
+            if !path.to_bytes().starts_with(b"/") {
+                let from = target(entry(thread, directory))?;
+                full.push(from.strip_prefix(fixed).map_err(|_| Errno::NOENT)?);
+            }
+            full.push(OsStr::from_bytes(path.to_bytes()));
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            return rustix::fs::openat2(&self.root, full, flags, Mode::empty(), resolve);
         }
         if let Some(own) = own(thread, path, follow) {
             return rustix::fs::openat(CWD, own, flags, Mode::empty());
@@ -87,8 +114,18 @@ impl View {
 
 /// Opens a descriptor of the program, or its working directory, without rights.
 pub(super) fn descriptor(thread: u32, number: i32) -> Result<OwnedFd> {
-    let name = if number == libc::AT_FDCWD { format!("{thread}/cwd") } else { format!("{thread}/fd/{number}") };
-    rustix::fs::openat(CWD, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    rustix::fs::openat(CWD, entry(thread, number), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// What `/proc` calls a descriptor of the program, or its working directory.
+fn entry(thread: u32, number: i32) -> String {
+    if number == libc::AT_FDCWD { format!("{thread}/cwd") } else { format!("{thread}/fd/{number}") }
+}
+
+/// Where the open file `name` of [`name`] or [`entry`] lies.
+pub(super) fn target(name: String) -> Result<PathBuf> {
+    let target = rustix::fs::readlinkat(CWD, name, Vec::new())?;
+    Ok(PathBuf::from(OsStr::from_bytes(target.to_bytes())))
 }
 
 /// Reads one line of what `/proc` says about a thread (`proc_pid_status(5)`).
@@ -96,6 +133,11 @@ pub(super) fn status(thread: u32, field: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("{thread}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.trim().to_owned())
+}
+
+/// Returns the mask of modes with which a thread makes files.
+pub(super) fn umask(thread: u32) -> Option<u32> {
+    u32::from_str_radix(&status(thread, "Umask:")?, 8).ok()
 }
 
 /// The name by which an open file can be reached, from our working directory.
