@@ -1,7 +1,8 @@
-# CPython 3.10 to 3.15: configure, make and install into /out/opt/python. The release tree is made of this by python.sh.
+# CPython 3.10 to 3.15: configure, make and install into /out/opt/python. The release trees are made of this by python.sh.
 #
 # What comes out: bin/python3.X with every standard module and every dependency inside, NEEDED libc.so alone, entry at our own stub
-# (cpython/entry.c), PT_INTERP still there because it has to run in this build; lib/python3.X without tests and byte code; include.
+# (cpython/entry.c), PT_INTERP still there because it has to run in this build, debug information; lib/python3.X without tests and
+# byte code; include. And /out/full: what the -full tree has beside, with the paths of that tree.
 #
 # Kept small by these: one shared path for all versions; what differs is in `case $series` below, and which patches apply is decided by
 # looking at the source they are for, so that a patch release that has a fix needs no change here.
@@ -43,6 +44,11 @@ sed -i 's,\$(DESTDIR)\$(LIBDEST)/compileall.py,-c pass,' Makefile.pre.in
 # compiler is not asked there, for its true answer would contradict configure's table.
 if [ "$series" = 3.10 ]; then sed -i 's,^ *MULTIARCH=\$(\$CC --print-multiarch 2>/dev/null)$,MULTIARCH=,' configure; fi
 
+# Test modules are built as the shared libraries that they are for everybody: the interpreter is the same with and without them.
+if [ -f Modules/Setup.stdlib.in ]; then sed -i 's,^# Test modules$,&\n*shared*,' Modules/Setup.stdlib.in; fi
+# What is linked for the interpreter alone (-no-pie) is nothing for a library.
+sed -i 's,^\(BLDSHARED=.*\)\$(PY_CORE_LDFLAGS),\1$(PY_LDFLAGS) -Wl\,-z\,relro -Wl\,-z\,now,' Makefile.pre.in
+
 # The entry stub must not become calls of a C library that is not there yet.
 $CC -Os -g0 -std=gnu11 -ffreestanding -fno-builtin -fno-tree-loop-distribute-patterns -fno-stack-protector -fno-pie \
     -fno-asynchronous-unwind-tables -Wall -Wextra -Werror -c /scripts/cpython/entry.c -o /build/entry.o
@@ -60,7 +66,9 @@ fi
 # Our flags concern the interpreter only and stay away from what sysconfig tells extension builders (the *_NODIST variables).
 # -fno-pie: the interpreter is at a fixed address, as Debian's is: two hundredths faster, and much more on x86, which has no
 #   relative addressing of data. Extension modules of the user are -fPIC as always.
-CFLAGS="-g0" CFLAGS_NODIST="-fno-pie" OPT="-DNDEBUG -fwrapv -O2 -Wall"
+# -g1: functions and lines, for backtraces and profilers; types and variables would be four times as much and nobody's need but
+#   CPython's developers'. It changes no code. python.sh takes it out of the interpreter and keeps it for the -full tree.
+CFLAGS="-g0" CFLAGS_NODIST="-fno-pie -g1" OPT="-DNDEBUG -fwrapv -O2 -Wall"
 CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 # -export-dynamic with --exclude-libs: the C API is seen by extension modules, the libraries inside are not, so that a wheel with
 #   its own OpenSSL uses its own. stack-size: musl gives threads what PT_GNU_STACK says, 128 KiB otherwise. mimalloc.o: an object,
@@ -77,7 +85,7 @@ if [ -n "${DOCKLESS_FREE_THREADED:-}" ]; then
     grep -q -e '^  --disable-gil' configure || refuse "CPython $DOCKLESS_VERSION has no free-threaded build"
     options=--disable-gil
 fi
-for option in --with-system-ffi --without-static-libpython --disable-test-modules; do
+for option in --with-system-ffi --without-static-libpython; do
     case $option in
     --without-*) name=--with-${option#--without-} ;;
     --disable-*) name=--enable-${option#--disable-} ;;
@@ -87,12 +95,10 @@ for option in --with-system-ffi --without-static-libpython --disable-test-module
 done
 
 # ac_cv_search_dbm_open: configure tries libgdbm_compat alone, which as an archive lacks libgdbm.
-# py_cv_module_xxlimited: examples, which 3.12 builds as shared libraries though no test modules are wanted.
 # MODULE_BUILDTYPE: modules go into the interpreter (from 3.11 on; before, Setup.local alone says so).
 MODULE_BUILDTYPE=static ./configure --build=$TRIPLE --prefix=/opt/python --with-openssl=$PREFIX --with-system-expat \
     --enable-loadable-sqlite-extensions --with-dbmliborder=gdbm:ndbm --without-ensurepip --with-computed-gotos \
-    --enable-option-checking=fatal ac_cv_search_dbm_open="-lgdbm_compat -lgdbm" \
-    py_cv_module_xxlimited=n/a py_cv_module_xxlimited_35=n/a py_cv_module_xxlimited_3_13=n/a $options
+    --enable-option-checking=fatal ac_cv_search_dbm_open="-lgdbm_compat -lgdbm" $options
 
 # In a Setup line nothing may contain "=": it would be taken for a make variable.
 case $series in
@@ -105,12 +111,15 @@ case $series in
 3.11)
     # Setup.stdlib is not read by this version unless it is made the local one, and leaves out what setup.py knew better.
     sed '/^# Test modules/,$d' Modules/Setup.stdlib > Modules/Setup.local
-    cat /scripts/cpython/Setup-3.11 >> Modules/Setup.local ;;
+    cat /scripts/cpython/Setup-3.11 >> Modules/Setup.local
+    sed -n '/^# Test modules/,$p' Modules/Setup.stdlib >> Modules/Setup.local ;;
 esac
 
 # -no-pie for every program that is linked, by the command line, which sysconfig does not see.
 make LDFLAGS_NODIST=-no-pie
 make install DESTDIR=/build/stage LDFLAGS_NODIST=-no-pie
+
+. /scripts/cpython/full.sh
 
 cp -a /build/stage/opt /out/
 licence LICENSE Doc/license.rst

@@ -1,4 +1,7 @@
-# The release tree: /out/opt/python out of what cpython.sh installed, musl's libc.so and the licences of everything inside.
+# The release trees: /out/opt/python out of what cpython.sh installed, musl's libc.so and the licences of everything inside.
+#
+# Two recipes run this: python, whose tree is what people want, and python-full, which keeps tests, test
+# modules, static pieces and debug information beside. The interpreter is the same to the bit in both.
 #
 # Shell does what is about files, finish.py (run by the new interpreter) what is about their content. When this ends well, the tree has
 # run once already: pip is installed by it, through the entry stub, with the tree's own libc.so.
@@ -20,11 +23,10 @@ entry=$(readelf -h "$interpreter" | sed -n 's/.*Entry point address: *0x//p')
 nm "$interpreter" | grep -q "^0*$entry [tT] dockless_entry$" || { say "$interpreter does not start at dockless_entry" >&2; exit 1; }
 
 # Only what runs. The tests and the static library were not installed; what is left of the build is a Makefile that sysconfig reads.
-rm -rf lib/python3.*/test lib/python3.*/*/test lib/python3.*/*/tests lib/python3.*/idlelib/idle_test lib/libpython*.a share/man
-for directory in lib/python3.*/config-3.*; do
-    for file in "$directory"/*; do
-        case ${file##*/} in Makefile | python-config.py) ;; *) rm -rf "$file" ;; esac
-    done
+rm -rf share/man
+static=$(echo lib/python3.*/config-3.*)
+for file in "$static"/*; do
+    case ${file##*/} in Makefile | python-config.py) ;; *) rm -rf "$file" ;; esac
 done
 # The compilers that sysconfig names (finish.py): they find the toolchain package, or say that it is missing.
 case $DOCKLESS_ARCH in x86) cpu='i?86' ;; *) cpu=$DOCKLESS_ARCH ;; esac
@@ -33,13 +35,28 @@ for tool in gcc g++ ar; do
     chmod 755 "$TRIPLE-$tool"
     mv "$TRIPLE-$tool" lib/python3.*/config-3.*/
 done
+if [ "$DOCKLESS_PACKAGE" = python-full ]; then
+    cp -a /deps/full/. .
+    # musl's own archives are the toolchain's.
+    for file in /deps/lib/*.a /deps/lib/mimalloc.o; do
+        case ${file##*/} in libc.a | libm.a | libpthread.a | libcrypt.a | libdl.a | librt.a | libresolv.a | libutil.a | libxnet.a) ;;
+        *) cp "$file" "$static/" ;;
+        esac
+    done
+fi
 find lib -name __pycache__ -prune -exec rm -rf {} +
 # No Tk inside, so no idle on the command line.
 [ -f lib/python3.*/lib-dynload/_tkinter*.so ] || rm -f bin/idle3*
 
 mkdir -p shared_libraries/lib
 cp /deps/lib/libc.so shared_libraries/lib/libc.so
+# gdb and perf find the debug information in .debug beside a program by the name that is in the program.
+mkdir bin/.debug
+debug=bin/.debug/${interpreter#bin/}.debug
+objcopy --only-keep-debug "$interpreter" "$debug"
 strip --strip-all shared_libraries/lib/libc.so "$interpreter"
+objcopy --add-gnu-debuglink="$debug" "$interpreter"
+if [ "$DOCKLESS_PACKAGE" != python-full ]; then rm -r bin/.debug; fi
 ln -sf python3 bin/python
 
 mkdir -p share
@@ -56,6 +73,12 @@ mkdir -p share/ca-certificates
 cp lib/python3.*/site-packages/pip/_vendor/certifi/cacert.pem share/ca-certificates/cacert.pem
 
 "$tree/$interpreter" /scripts/python/finish.py tree "$tree" /deps/share/versions
+
+# Who links an interpreter of their own does it as here (PYTHON.json, static.link); the proof is that it comes out and works.
+if [ "$DOCKLESS_PACKAGE" = python-full ]; then
+    (cd "$static" && "$tree/$interpreter" /scripts/python/finish.py link "$tree" | xargs $CC -o /build/own)
+    PYTHONHOME=$tree /build/own -c 'import ssl, sqlite3, ctypes, readline, _decimal; print("an interpreter of the static pieces works")'
+fi
 
 # Whatever the umask of this step and the modes in tarballs: files are readable, programs run, nobody writes.
 find . -type d -exec chmod 755 {} +

@@ -2,6 +2,7 @@
 
     finish.py loader PROGRAM          takes PT_INTERP out of the interpreter: it finds its loader itself (cpython/entry.c)
     finish.py tree TREE VERSIONS      scripts, sysconfig, pip's records, byte code, PYTHON.json, and the look for build paths
+    finish.py link TREE               what to give to a compiler in the directory of the static pieces to link an interpreter
     finish.py compile TREE I N        the I-th of N parts of the byte code; started by `tree`
 
 What always holds afterwards: the same input gives the same bytes; nothing in the tree names a directory of the build; what names
@@ -236,12 +237,17 @@ def mend_pkgconfig(tree):
                 "prefix=" + INSTALLED, "prefix=${pcfiledir}/../..", 1).encode())
 
 
+def is_test(tree, path):
+    """Tests of the -full tree get no byte code: some are no Python on purpose, and some are about the byte code beside them."""
+    return bool({"test", "tests", "idle_test"} & set(os.path.relpath(path, tree).split(os.sep)[2:-1])) and "site-packages" not in path
+
+
 def compile_part(tree, part, parts):
     """Byte code that is never checked against a time stamp or a source: `unchecked-hash`.
 
     One process compiles a fixed list in a fixed order, for what was interned before shows in the output of marshal.
     """
-    sources = [p for p in files(os.path.join(tree, "lib")) if p.endswith(".py")]
+    sources = [p for p in files(os.path.join(tree, "lib")) if p.endswith(".py") and not is_test(tree, p)]
     for path in sources[part::parts]:
         shown = INSTALLED + path[len(tree):]
         try:
@@ -327,6 +333,7 @@ def describe(tree, program, versions):
             "licences": "share/licenses",
             "certificates": "share/ca-certificates/cacert.pem",
         },
+        **({"static": static(tree)} if static(tree) else {}),
         "modules": {
             "built_in": sorted(sys.builtin_module_names),
             "absent": sorted(set(sys.stdlib_module_names) & {"_tkinter"} - set(sys.builtin_module_names)),
@@ -344,6 +351,23 @@ def describe(tree, program, versions):
         },
     }
     write(os.path.join(tree, "PYTHON.json"), (json.dumps(description, indent=2) + "\n").encode())
+
+
+def static(tree):
+    """What of the -full tree an interpreter can be linked of: a directory, and the compiler's arguments in it."""
+    directory = sysconfig.get_config_var("LIBPL").replace(INSTALLED, tree)
+    names = sorted(name for name in os.listdir(directory) if name.endswith((".a", ".o")))
+    if not names:
+        return {}
+    # The objects come first: of them, not of archives, is what the C API of the interpreter shows to extension modules.
+    objects = [name for name in names if name.endswith(".o")]
+    python = [name for name in names if name.startswith("libpython")]
+    others = [name for name in names if name.endswith(".a") and name not in python]
+    link = ["-no-pie", "-Wl,-export-dynamic", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,stack-size=8388608"]
+    # Without -e dockless_entry: such an interpreter has a loader as every program.
+    link += objects + ["-Wl,--whole-archive", *python, "-Wl,--no-whole-archive"]
+    link += ["-Wl,--start-group", *others, "-Wl,--end-group", "-lm"]
+    return {"directory": os.path.relpath(directory, tree), "link": link}
 
 
 def finish(tree, versions):
@@ -367,6 +391,8 @@ if __name__ == "__main__":
         drop_loader(sys.argv[2])
     elif sys.argv[1] == "tree":
         finish(sys.argv[2], sys.argv[3])
+    elif sys.argv[1] == "link":
+        print("\n".join(static(sys.argv[2])["link"]))
     elif sys.argv[1] == "compile":
         compile_part(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     else:
