@@ -35,6 +35,7 @@ if [ -f Modules/_remote_debugging_module.c ]; then
     sed -i '/search_linux_map_for_section/s,"_asyncio\.cpython","python",' Modules/_remote_debugging_module.c
 fi
 cp /scripts/cpython/main.c Programs/python.c
+cp /scripts/cpython/tkappinit.c Modules/tkappinit.c
 
 # Byte code is compiled once, at the end, in its own way: python.sh.
 sed -i 's,\$(DESTDIR)\$(LIBDEST)/compileall.py,-c pass,' Makefile.pre.in
@@ -70,6 +71,10 @@ LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /b
 # Nothing is compiled with CXX, but sysconfig tells it to extension builders: never the host's.
 CXX=$TRIPLE-g++
 export CXX CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
+
+# configure asks pkg-config unless both are set, and leaves tkinter out without a word when they do not link. tcltk.o: see tk.sh.
+TCLTK_CFLAGS="-I$PREFIX/include" TCLTK_LIBS="$PREFIX/lib/tcltk.o -lX11 -lxcb -lXau -lz"
+export TCLTK_CFLAGS TCLTK_LIBS
 
 # Options that came and went. --with-tail-call-interp (3.14) is not among them: it asks for a compiler that knows preserve_none.
 options=

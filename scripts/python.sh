@@ -27,8 +27,9 @@ for directory in lib/python3.*/config-3.*; do
     done
 done
 find lib -name __pycache__ -prune -exec rm -rf {} +
-# No Tk inside, so no idle on the command line.
-[ -f lib/python3.*/lib-dynload/_tkinter*.so ] || rm -f bin/idle3*
+
+# What Tcl and Tk read at run time; found from sys.base_prefix (cpython/tkappinit.c).
+cp -r /deps/lib/tcl8 /deps/lib/tcl8.* /deps/lib/tk8.* lib/
 
 mkdir -p shared_libraries/lib
 cp /deps/lib/libc.so shared_libraries/lib/libc.so

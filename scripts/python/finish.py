@@ -36,7 +36,7 @@ NAME = "python%d.%d" % sys.version_info[:2] + sys.abiflags        # of the inter
 REQUIRED = """_asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _contextvars _csv
 _ctypes _curses _curses_panel _datetime _dbm _decimal _elementtree _gdbm _hashlib _heapq _json _lsprof _lzma _md5 _multibytecodec
 _multiprocessing _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha3 _socket _sqlite3 _ssl _statistics _struct
-_uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource select syslog termios unicodedata zlib""".split()
+_tkinter _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource select syslog termios unicodedata zlib""".split()
 REQUIRED_BEFORE = {(3, 12): ["_sha256", "_sha512"],
                    (3, 13): ["_crypt", "_xxsubinterpreters", "audioop", "ossaudiodev", "spwd"]}
 REQUIRED_FROM = {(3, 12): ["_sha2"], (3, 13): ["_interpchannels", "_interpqueues", "_interpreters"],
@@ -298,7 +298,6 @@ def describe(tree, program, versions):
         },
         "modules": {
             "built_in": sorted(sys.builtin_module_names),
-            "absent": sorted(set(sys.stdlib_module_names) & {"_tkinter"} - set(sys.builtin_module_names)),
         },
         "components": {
             name: {"version": version, "licences": sorted(
