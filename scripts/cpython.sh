@@ -68,6 +68,9 @@ CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 #   not an archive, for --exclude-libs would hide it and nobody would use it.
 LINKFORSHARED="-Wl,-export-dynamic -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
 LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_object $PREFIX/lib/mimalloc.o"
+# Who takes which part of the interpreter, for cpython/linkmap.py.
+mkdir /build/maps
+LINKFORSHARED="$LINKFORSHARED -Wl,-Map=/build/maps"
 # Nothing is compiled with CXX, but sysconfig tells it to extension builders: never the host's.
 CXX=$TRIPLE-g++
 export CXX CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
@@ -118,4 +121,6 @@ make LDFLAGS_NODIST=-no-pie
 make install DESTDIR=/build/stage LDFLAGS_NODIST=-no-pie
 
 cp -a /build/stage/opt /out/
+mkdir -p /out/share/sizes
+./python -E -S -B /scripts/cpython/linkmap.py /build/maps/python.map > /out/share/sizes/interpreter.json
 licence LICENSE Doc/license.rst

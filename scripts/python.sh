@@ -49,7 +49,7 @@ export PYTHONHASHSEED PYTHONDONTWRITEBYTECODE
 mkdir -p share/ca-certificates
 cp lib/python3.*/site-packages/pip/_vendor/certifi/cacert.pem share/ca-certificates/cacert.pem
 
-"$tree/$interpreter" /scripts/python/finish.py tree "$tree" /deps/share/versions
+"$tree/$interpreter" /scripts/python/finish.py tree "$tree" /deps/share
 
 # Whatever the umask of this step and the modes in tarballs: files are readable, programs run, nobody writes.
 find . -type d -exec chmod 755 {} +

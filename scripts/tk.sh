@@ -26,5 +26,5 @@ cp -a lib /out/lib
 cd /build
 ld -r --whole-archive /build/tk/unix/libtk8.6.a $PREFIX/lib/libtcl8.6.a -o tcltk.o
 objcopy --wildcard --keep-global-symbol='Tcl_*' --keep-global-symbol='TclBN_*' --keep-global-symbol='Tk_*' \
-    --keep-global-symbol=TclSetPreInitScript tcltk.o /out/lib/tcltk.o
+    --keep-global-symbol=TclFreeObj --keep-global-symbol=TclSetPreInitScript tcltk.o /out/lib/tcltk.o
 licence /build/tk/license.terms

@@ -1,7 +1,7 @@
 """Finishes the release tree. Run by the interpreter that it finishes; standard library only, Python 3.10 and later.
 
     finish.py loader PROGRAM          takes PT_INTERP out of the interpreter: it finds its loader itself (cpython/entry.c)
-    finish.py tree TREE VERSIONS      scripts, sysconfig, pip's records, byte code, PYTHON.json, and the look for build paths
+    finish.py tree TREE SHARE         scripts, sysconfig, pip's records, byte code, PYTHON.json, and the look for build paths
     finish.py compile TREE I N        the I-th of N parts of the byte code; started by `tree`
 
 What always holds afterwards: the same input gives the same bytes; nothing in the tree names a directory of the build; what names
@@ -22,6 +22,8 @@ import struct
 import subprocess
 import sys
 import sysconfig
+
+import sizes
 
 INSTALLED = "/opt/python"        # where the tree was configured to be, and what people read in documentation
 BUILD = "/build/cpython"         # where it was compiled
@@ -259,15 +261,15 @@ def check_paths(tree):
                 refuse(path, "names", word.decode() + ":", content[max(0, at - 60):at + 60])
 
 
-def describe(tree, program, versions):
-    """PYTHON.json: what this tree is, for programs. Paths are relative to the tree, sizes in bytes."""
+def describe(tree, program, share):
+    """PYTHON.json: what this tree is, for programs. Paths are relative to the tree, sizes in bytes and without this file."""
     variable = sysconfig.get_config_var
     machine = {"x86_64": "x86_64", "x86": "i686"}[os.environ["DOCKLESS_ARCH"]]
+    versions = os.path.join(share, "versions")
     known = {name: read(os.path.join(versions, name)).decode().strip() for name in sorted(os.listdir(versions))}
     licences = os.path.join(tree, "share", "licenses")
     def relative(path):
         return os.path.relpath(path, INSTALLED if path.startswith(INSTALLED) else tree)
-    sizes = [os.path.getsize(path) for path in files(tree)]
     description = {
         "format": 1,
         "implementation": "cpython",
@@ -304,17 +306,12 @@ def describe(tree, program, versions):
                 "share/licenses/%s/%s" % (name, file) for file in os.listdir(os.path.join(licences, name)))}
             for name, version in known.items()
         },
-        "sizes": {
-            "files": len(sizes),
-            "tree": sum(sizes),
-            "interpreter": os.path.getsize(os.path.join(tree, "bin", program)),
-            "libc": os.path.getsize(os.path.join(tree, "shared_libraries", "lib", "libc.so")),
-        },
+        "sizes": sizes.measure(tree, files(tree), program, os.path.join(share, "sizes", "interpreter.json")),
     }
     write(os.path.join(tree, "PYTHON.json"), (json.dumps(description, indent=2) + "\n").encode())
 
 
-def finish(tree, versions):
+def finish(tree, share):
     library = os.path.join(tree, "lib", NAME)
     check_modules()
     check_threading()
@@ -326,7 +323,7 @@ def finish(tree, versions):
     mend_scripts(tree, NAME)
     mend_pkgconfig(tree)
     compile_all(tree)
-    describe(tree, NAME, versions)
+    describe(tree, NAME, share)
     check_paths(tree)
 
 

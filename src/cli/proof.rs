@@ -7,14 +7,14 @@ use super::progress::clean;
 use super::table::{Align, Table};
 use crate::oci::Arch;
 use crate::progress::{Event, Progress};
-use crate::release::{self, Artifact, Outcome, Proof};
+use crate::release::{self, Artifact, Outcome, Proof, Row, Sizes};
 use crate::sandbox::{Cancel, Launcher};
 use crate::store::Store;
 
 /// Room of the store that remembers which tarballs passed.
 const RECORDS: &str = "proofs";
 
-/// Proves a tarball unless these very bytes were proven before by these very checks.
+/// Proves a tarball unless these very bytes were proven before by these very checks. What was skipped is said each time.
 pub(super) fn prove_once(
     store: &Store,
     artifact: &Artifact,
@@ -24,8 +24,14 @@ pub(super) fn prove_once(
     view: &dyn Progress,
 ) -> Result<(), Failure> {
     let key = format!("{}-{}", artifact.digest.hex(), release::edition().hex());
-    if store.get_record(RECORDS, &key)?.is_some() {
+    if let Some(record) = store.get_record(RECORDS, &key)?
+        && let Ok(rows) = serde_json::from_slice::<Vec<Row>>(&record)
+    {
         view.event(&Event::Note { message: &format!("{name}.tar.gz passed its tests before") });
+        for row in rows.iter().filter(|row| row.outcome == Outcome::Skipped) {
+            let said = format!("{name}.tar.gz: {} {} skipped: {}", row.group, row.name, clean(row.detail.as_bytes()));
+            view.event(&Event::Note { message: &said });
+        }
         return Ok(());
     }
     view.event(&Event::Note { message: &format!("testing {name}.tar.gz") });
@@ -37,7 +43,7 @@ pub(super) fn prove_once(
     for line in table.lines() {
         view.event(&Event::Note { message: line });
     }
-    store.put_record(RECORDS, &key, table.as_bytes())?;
+    store.put_record(RECORDS, &key, &serde_json::to_vec(&proof.rows).expect("rows are JSON"))?;
     Ok(())
 }
 
@@ -51,13 +57,46 @@ pub(super) fn render(tarball: &Path, proof: &Proof) -> String {
         ("", Align::Left),
     ]);
     for row in &proof.rows {
-        let outcome = if row.outcome == Outcome::Passed { "ok" } else { "FAILED" };
+        let outcome = match row.outcome {
+            Outcome::Passed => "ok",
+            Outcome::Failed => "FAILED",
+            Outcome::Skipped => "skipped",
+        };
         let time = row.elapsed.map(|time| format!("{:.1}s", time.as_secs_f64())).unwrap_or_default();
         table.row([row.group.as_str(), row.name.as_str(), outcome, &time, &clean(row.detail.as_bytes())]);
     }
-    let failed = proof.rows.iter().filter(|row| row.outcome == Outcome::Failed).count();
-    let passed = proof.rows.len() - failed;
+    let count = |outcome| proof.rows.iter().filter(|row| row.outcome == outcome).count();
+    let (passed, failed) = (count(Outcome::Passed), count(Outcome::Failed));
+    let skipped = match count(Outcome::Skipped) {
+        0 => String::new(),
+        skipped => format!(", {skipped} skipped"),
+    };
     let arch = proof.arch.map_or("unknown architecture", Arch::name);
     let head = format!("{} ({arch}, {})\n", tarball.display(), proof.digest);
-    format!("{head}{}{passed} passed, {failed} failed", table.render(None))
+    format!("{head}{}{passed} passed, {failed} failed{skipped}", table.render(None))
+}
+
+/// Returns what a tree consists of, the largest first, and what its interpreter does.
+pub(super) fn render_sizes(sizes: &Sizes) -> String {
+    let mut table = Table::new(&[
+        ("part", Align::Left),
+        ("files", Align::Right),
+        ("bytes", Align::Right),
+        ("compressed", Align::Right),
+    ]);
+    let mut parts: Vec<_> = sizes.parts.iter().collect();
+    parts.sort_by_key(|(_, part)| std::cmp::Reverse(part.compressed));
+    let sum = |of: fn(&release::Part) -> u64| sizes.parts.values().map(of).sum::<u64>();
+    let all = release::Part { files: sum(|part| part.files), bytes: sum(|part| part.bytes), compressed: sum(|part| part.compressed) };
+    for (name, part) in parts.into_iter().map(|(name, part)| (name.as_str(), part)).chain([("all", &all)]) {
+        let name = clean(name.as_bytes()).to_string();
+        table.row([name, part.files.to_string(), part.bytes.to_string(), part.compressed.to_string()]);
+    }
+    let mut inside = Table::new(&[("in the interpreter", Align::Left), ("bytes", Align::Right)]);
+    let mut components: Vec<_> = sizes.inside.iter().collect();
+    components.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
+    for (name, bytes) in components {
+        inside.row([clean(name.as_bytes()).to_string(), bytes.to_string()]);
+    }
+    format!("\n{}\n{}", table.render(None), inside.render(None)).trim_end().to_owned()
 }

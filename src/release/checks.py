@@ -1,6 +1,7 @@
 """What a standalone Python must be able to do, run by the Python under test.
 
-Called as `checks.py WHAT`; prints one line a check: `ok<TAB>name<TAB>detail` or `FAIL<TAB>name<TAB>reason`.
+Called as `checks.py WHAT`; prints one line a check: `ok<TAB>name<TAB>detail`, `FAIL<TAB>name<TAB>reason` or
+`skip<TAB>name<TAB>what the machine lacks`.
 Only /tmp is writable. WHAT is one of the functions at the end.
 """
 
@@ -17,6 +18,10 @@ def check(name, function):
         print("FAIL", name, f"{type(error).__name__}: {error}".replace("\n", " "), sep="\t", flush=True)
     else:
         print("ok", name, str(detail or "").replace("\n", " "), sep="\t", flush=True)
+
+
+def skip(name, why):
+    print("skip", name, why, sep="\t", flush=True)
 
 
 def need(condition, message):
@@ -164,7 +169,7 @@ MODULES = """
 _asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _contextvars _csv
 _ctypes _curses _curses_panel _datetime _dbm _decimal _elementtree _gdbm _hashlib _heapq _json _lsprof _lzma _md5
 _multibytecodec _multiprocessing _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha3 _socket
-_sqlite3 _ssl _statistics _struct _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource
+_sqlite3 _ssl _statistics _struct _tkinter _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource
 select syslog termios unicodedata zlib
 """.split()
 
@@ -203,10 +208,10 @@ def modules_():
     return f"{len(wanted)} built in"
 
 
-# Of other systems, taken out of the tree on purpose, or (Tk) not in it yet.
+# Of other systems, or taken out of the tree on purpose.
 ELSEWHERE = """
 _msi _overlapped _scproxy _winapi _wmi msilib msvcrt nt winreg winsound nis ossaudiodev
-_tkinter idlelib tkinter turtle turtledemo lib2to3 test antigravity this
+lib2to3 test antigravity this
 _android_support _apple_support _ios_support _aix_support _osx_support
 """.split()
 
@@ -278,6 +283,30 @@ def certificates():
     return f"{count} authorities"
 
 
+def tkinter_():
+    """Without a display: Tcl and its library work, and Tk says what is missing, which is not a file of ours."""
+    import tkinter
+
+    os.environ.pop("DISPLAY", None)
+    for variable in ("TCL_LIBRARY", "TK_LIBRARY"):
+        need(variable not in os.environ, variable + " is set")
+    tcl = tkinter.Tcl()
+    where = tcl.eval("info library")
+    need(where == f"{sys.base_prefix}/lib/tcl{tkinter.TclVersion}", "Tcl's library is " + where)
+    need({"shiftjis", "iso8859-15", "cp1252"} <= set(tcl.splitlist(tcl.eval("encoding names"))), "few encodings")
+    need(tcl.eval("encoding convertfrom shiftjis \\x93\\xfa\\x96\\x7b") == "\u65e5\u672c", "wrong Japanese")
+    need(tcl.eval("clock format 0 -format %d.%B.%Y -gmt 1 -locale de") == "01.Januar.1970", "no German months")
+    need(tcl.eval("package require msgcat; package require http; expr {6 * 7}") == "42", "wrong sum")
+    need(tcl.eval("interp create one; one eval {info library}") == where, "an inner interpreter has another library")
+    try:
+        tkinter.Tk()
+    except tkinter.TclError as error:
+        need("display" in str(error), str(error))
+    else:
+        raise AssertionError("a window without a display")
+    return "Tcl " + tcl.eval("info patchlevel")
+
+
 def asyncio_():
     import asyncio
 
@@ -318,6 +347,7 @@ def library():
         ("uuid", uuid_),
         ("decimal", decimal_),
         ("xml", pyexpat_),
+        ("tkinter", tkinter_),
         ("asyncio", asyncio_),
         ("sysconfig", sysconfig_),
         ("pip", lambda: run(sys.executable, "-m", "pip", "--version").split(" from ")[0]),
@@ -343,6 +373,10 @@ def place():
     import encodings
 
     need(encodings.__file__.startswith(prefix + "/lib/"), encodings.__file__)
+    import tkinter
+
+    library = tkinter.Tcl().eval("info library")
+    need(library.startswith(prefix + "/lib/"), "Tcl's library is " + library)
 
 
 def moved():
@@ -428,6 +462,7 @@ def environments():
             run(python, "-m", "venv", *options, directory)
             who = run(directory + "/bin/python", "-c", WHO).split("|")
             need(who == [directory + "/bin/python", directory, sys.prefix], f"{who}")
+            run(directory + "/bin/python", "-c", "import tkinter; tkinter.Tcl()")
             if "--without-pip" in options:
                 return
             run(directory + "/bin/pip", "install", "--no-index", "--no-deps", "--quiet", wheel)
@@ -463,6 +498,119 @@ def make_wheel(path):
         archive.writestr(info + "entry_points.txt", "[console_scripts]\ntiny = tiny:main\n")
         archive.writestr(info + "RECORD", "")
     return path
+
+
+def pixels(file, colours):
+    """Counts pixels of the screen of an Xvfb, by 0xRRGGBB; `file` is what it keeps with -fbdir (XWDFile.h, 24 bits deep)."""
+    import collections
+    import struct
+
+    with open(file, "rb") as screen:
+        image = screen.read()
+    header = struct.unpack(">25I", image[:100])
+    start, depth, width, height = header[0] + 12 * header[19], header[3], header[4], header[5]
+    order, bits, line = header[7], header[11], header[12]
+    need((depth, bits) == (24, 32), f"depth {depth}, {bits} bits a pixel")
+    counts = collections.Counter()
+    for row in range(height):
+        words = struct.unpack_from(f"{'>' if order else '<'}{width}I", image, start + row * line)
+        counts.update(word & 0xFFFFFF for word in words)
+    return [counts[colour] for colour in colours]
+
+
+WINDOW = """
+import sys, tkinter, tkinter.font, tkinter.messagebox, tkinter.ttk
+root = tkinter.Tk()
+root.geometry("400x300+20+20")
+root.configure(background="#c01020")
+pressed = []
+button = tkinter.ttk.Button(root, text="Gr\u00fc\u00dfe", command=lambda: pressed.append(1))
+button.pack(padx=100, pady=20)
+entry = tkinter.Entry(root)
+entry.pack()
+image = tkinter.PhotoImage(width=100, height=100)
+image.put("#10a0c0", to=(0, 0, 100, 100))
+tkinter.Label(root, image=image, borderwidth=0).pack()
+root.update()
+button.event_generate("<Enter>")
+button.event_generate("<ButtonPress-1>", x=5, y=5)
+button.event_generate("<ButtonRelease-1>", x=5, y=5)
+entry.focus_force()
+root.update()
+for key in "abc":
+    entry.event_generate(f"<KeyPress-{key}>")
+root.clipboard_clear()
+root.clipboard_append("\u65e5\u672c")
+root.update()
+assert pressed == [1], pressed
+assert entry.get() == "abc", entry.get()
+assert root.clipboard_get() == "\u65e5\u672c"
+assert button.winfo_viewable() and root.winfo_width() == 400
+assert tkinter.font.Font(root=root, font="TkDefaultFont").measure("mmm") > 9
+sys.path.insert(0, "/")
+import checks
+red, blue = checks.pixels("/tmp/screen/Xvfb_screen0", [0xC01020, 0x10A0C0])
+assert red > 80000, f"{red} red pixels on the screen"
+assert blue == 10000, f"{blue} blue pixels on the screen"
+print("Tk", root.tk.call("info", "patchlevel"), root.winfo_server())
+"""
+
+TURTLE = """
+import sys, turtle
+turtle.setup(300, 300)
+turtle.speed(0)
+turtle.hideturtle()
+turtle.color("#20c010")
+turtle.begin_fill()
+turtle.circle(50)
+turtle.end_fill()
+turtle.update()
+turtle.getcanvas().update()
+sys.path.insert(0, "/")
+import checks
+green, = checks.pixels("/tmp/screen/Xvfb_screen0", [0x20C010])
+assert 7000 < green < 9000, f"{green} green pixels"
+"""
+
+IDLE = """
+import subprocess, sys, time, tkinter
+idle = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+root = tkinter.Tk(className="looks")
+end = time.monotonic() + 60
+while "idle" not in [name.lower() for name in root.winfo_interps()]:
+    assert idle.poll() is None, idle.stdout.read().decode()
+    assert time.monotonic() < end, f"no window of idle, only of {root.winfo_interps()}"
+    time.sleep(0.2)
+idle.terminate()
+"""
+
+
+def display():
+    """Windows on a real X server: the machine's Xvfb, inside this sandbox, with its screen in a file."""
+    import shutil
+
+    machine = "/usr/bin:/bin"
+    if not shutil.which("Xvfb", path=machine):
+        return skip("window", "the machine has no Xvfb (package xvfb)")
+    os.makedirs("/tmp/screen")
+    read, write = os.pipe()
+    with open("/tmp/Xvfb.log", "wb") as log:
+        server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24", "-fbdir", "/tmp/screen", "-nolisten", "tcp", "-noreset"],
+            pass_fds=[write], stdout=log, stderr=log, env={"PATH": machine})
+    os.close(write)
+    number = os.read(read, 16).decode().strip()
+    if not number:
+        with open("/tmp/Xvfb.log") as log:
+            return skip("window", "the machine's Xvfb does not start: " + log.read().strip()[-200:].replace("\n", " / "))
+    env = dict(os.environ, DISPLAY=":" + number)
+    try:
+        check("window", lambda: run(sys.executable, "-c", WINDOW, env=env))
+        check("turtle", lambda: run(sys.executable, "-c", TURTLE, env=env))
+        check("idle", lambda: run(sys.executable, "-c", IDLE, sys.prefix + "/bin/idle3", env=dict(env, PATH=machine)))
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def scripts():
@@ -508,4 +656,5 @@ if __name__ == "__main__":
         "process": process_,
         "environments": environments,
         "scripts": scripts,
+        "display": display,
     }[sys.argv[1]]()
