@@ -20,6 +20,7 @@ use crate::oci::{Arch, Digest, Hasher};
 use crate::sandbox::{Cancel, Launcher, Mount, SandboxError, Step, StepMount};
 
 const CHECKS: &str = include_str!("checks.py");
+const WINDOWS: &str = include_str!("windows.py");
 
 /// How one check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +103,7 @@ impl Proof {
     }
 }
 
-/// Scenarios of `checks.py`, and how long each may take.
+/// Scenarios of `checks.py` and the one of `windows.py`, and how long each may take.
 const SCENARIOS: [(&str, u64); 7] = [
     ("library", 120),
     ("without-proc", 120),
@@ -115,7 +116,7 @@ const SCENARIOS: [(&str, u64); 7] = [
 
 /// Returns what proofs of this version check, as a digest: a proof of another edition proves something else.
 pub fn edition() -> Digest {
-    Digest::of(concat!(env!("CARGO_PKG_VERSION"), "\n", include_str!("checks.py")).as_bytes())
+    Digest::of([env!("CARGO_PKG_VERSION"), CHECKS, WINDOWS].join("\n").as_bytes())
 }
 
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
@@ -158,8 +159,11 @@ fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
     let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
     layer::unpack(open(tarball)?, root, &options)
         .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
-    let checks = root.join("checks.py");
-    fs::write(&checks, CHECKS).map_err(|source| io_error("write", &checks, source))
+    for (name, program) in [("checks.py", CHECKS), ("windows.py", WINDOWS)] {
+        let path = root.join(name);
+        fs::write(&path, program).map_err(|source| io_error("write", &path, source))?;
+    }
+    Ok(())
 }
 
 /// Returns what a scenario sees beside the tree at `/opt/python`.
@@ -192,7 +196,8 @@ fn run(
     launcher: &Launcher,
     cancel: &Cancel,
 ) -> Result<Vec<Row>, ProofError> {
-    let args = ["/opt/python/bin/python3", "/checks.py", scenario].map(str::to_owned).to_vec();
+    let program = if scenario == "display" { "/windows.py" } else { "/checks.py" };
+    let args = ["/opt/python/bin/python3", program, scenario].map(str::to_owned).to_vec();
     let mut mounts = mounts(root, scenario);
     mounts.push(StepMount::new("/tmp", Mount::Tmpfs { size: None }));
     let step = Step {
