@@ -36,6 +36,7 @@ if [ -f Modules/_remote_debugging_module.c ]; then
     sed -i '/search_linux_map_for_section/s,"_asyncio\.cpython","python",' Modules/_remote_debugging_module.c
 fi
 cp /scripts/cpython/main.c Programs/python.c
+cp /scripts/cpython/tkappinit.c Modules/tkappinit.c
 
 # Byte code is compiled once, at the end, in its own way: python.sh.
 sed -i 's,\$(DESTDIR)\$(LIBDEST)/compileall.py,-c pass,' Makefile.pre.in
@@ -75,9 +76,16 @@ CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 #   not an archive, for --exclude-libs would hide it and nobody would use it.
 LINKFORSHARED="-Wl,-export-dynamic -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
 LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_object $PREFIX/lib/mimalloc.o"
+# Who takes which part of the interpreter, for cpython/linkmap.py.
+mkdir /build/maps
+LINKFORSHARED="$LINKFORSHARED -Wl,-Map=/build/maps"
 # Nothing is compiled with CXX, but sysconfig tells it to extension builders: never the host's.
 CXX=$TRIPLE-g++
 export CXX CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED
+
+# configure asks pkg-config unless both are set, and leaves tkinter out without a word when they do not link. tcltk.o: see tk.sh.
+TCLTK_CFLAGS="-I$PREFIX/include" TCLTK_LIBS="$PREFIX/lib/tcltk.o -lX11 -lxcb -lXau -lz"
+export TCLTK_CFLAGS TCLTK_LIBS
 
 # Options that came and went. --with-tail-call-interp (3.14) is not among them: it asks for a compiler that knows preserve_none.
 options=
@@ -122,4 +130,6 @@ make install DESTDIR=/build/stage LDFLAGS_NODIST=-no-pie
 . /scripts/cpython/full.sh
 
 cp -a /build/stage/opt /out/
+mkdir -p /out/share/sizes
+./python -E -S -B /scripts/cpython/linkmap.py /build/maps/python.map > /out/share/sizes/interpreter.json
 licence LICENSE Doc/license.rst

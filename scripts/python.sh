@@ -37,16 +37,17 @@ for tool in gcc g++ ar; do
 done
 if [ "$DOCKLESS_PACKAGE" = python-full ]; then
     cp -a /deps/full/. .
-    # musl's own archives are the toolchain's.
-    for file in /deps/lib/*.a /deps/lib/mimalloc.o; do
-        case ${file##*/} in libc.a | libm.a | libpthread.a | libcrypt.a | libdl.a | librt.a | libresolv.a | libutil.a | libxnet.a) ;;
+    # musl's own archives are the toolchain's; Tcl's is in tcltk.o.
+    for file in /deps/lib/*.a /deps/lib/mimalloc.o /deps/lib/tcltk.o; do
+        case ${file##*/} in libc.a | libm.a | libpthread.a | libcrypt.a | libdl.a | librt.a | libresolv.a | libutil.a | libxnet.a | libtcl*) ;;
         *) cp "$file" "$static/" ;;
         esac
     done
 fi
 find lib -name __pycache__ -prune -exec rm -rf {} +
-# No Tk inside, so no idle on the command line.
-[ -f lib/python3.*/lib-dynload/_tkinter*.so ] || rm -f bin/idle3*
+
+# What Tcl and Tk read at run time; found from sys.base_prefix (cpython/tkappinit.c).
+cp -r /deps/lib/tcl8 /deps/lib/tcl8.* /deps/lib/tk8.* lib/
 
 mkdir -p shared_libraries/lib
 cp /deps/lib/libc.so shared_libraries/lib/libc.so
@@ -72,7 +73,7 @@ export PYTHONHASHSEED PYTHONDONTWRITEBYTECODE
 mkdir -p share/ca-certificates
 cp lib/python3.*/site-packages/pip/_vendor/certifi/cacert.pem share/ca-certificates/cacert.pem
 
-"$tree/$interpreter" /scripts/python/finish.py tree "$tree" /deps/share/versions
+"$tree/$interpreter" /scripts/python/finish.py tree "$tree" /deps/share
 
 # Who links an interpreter of their own does it as here (PYTHON.json, static.link); the proof is that it comes out and works.
 if [ "$DOCKLESS_PACKAGE" = python-full ]; then

@@ -1,7 +1,7 @@
 """Finishes the release tree. Run by the interpreter that it finishes; standard library only, Python 3.10 and later.
 
     finish.py loader PROGRAM          takes PT_INTERP out of the interpreter: it finds its loader itself (cpython/entry.c)
-    finish.py tree TREE VERSIONS      scripts, sysconfig, pip's records, byte code, PYTHON.json, and the look for build paths
+    finish.py tree TREE SHARE         scripts, sysconfig, pip's records, byte code, PYTHON.json, and the look for build paths
     finish.py link TREE               what to give to a compiler in the directory of the static pieces to link an interpreter
     finish.py compile TREE I N        the I-th of N parts of the byte code; started by `tree`
 
@@ -24,6 +24,8 @@ import subprocess
 import sys
 import sysconfig
 
+import sizes
+
 INSTALLED = "/opt/python"        # where the tree was configured to be, and what people read in documentation
 BUILD = "/build/cpython"         # where it was compiled
 SYSROOT = "/deps"                # where libraries and headers were
@@ -37,7 +39,7 @@ NAME = "python%d.%d" % sys.version_info[:2] + sys.abiflags        # of the inter
 REQUIRED = """_asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _contextvars _csv
 _ctypes _curses _curses_panel _datetime _dbm _decimal _elementtree _gdbm _hashlib _heapq _json _lsprof _lzma _md5 _multibytecodec
 _multiprocessing _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha3 _socket _sqlite3 _ssl _statistics _struct
-_uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource select syslog termios unicodedata zlib""".split()
+_tkinter _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource select syslog termios unicodedata zlib""".split()
 REQUIRED_BEFORE = {(3, 12): ["_sha256", "_sha512"],
                    (3, 13): ["_crypt", "_xxsubinterpreters", "audioop", "ossaudiodev", "spwd"]}
 REQUIRED_FROM = {(3, 12): ["_sha2"], (3, 13): ["_interpchannels", "_interpqueues", "_interpreters"],
@@ -295,15 +297,15 @@ def check_paths(tree):
                 refuse(path, "names", word.decode() + ":", content[max(0, at - 60):at + 60])
 
 
-def describe(tree, program, versions):
-    """PYTHON.json: what this tree is, for programs. Paths are relative to the tree, sizes in bytes."""
+def describe(tree, program, share):
+    """PYTHON.json: what this tree is, for programs. Paths are relative to the tree, sizes in bytes and without this file."""
     variable = sysconfig.get_config_var
     machine = {"x86_64": "x86_64", "x86": "i686"}[os.environ["DOCKLESS_ARCH"]]
+    versions = os.path.join(share, "versions")
     known = {name: read(os.path.join(versions, name)).decode().strip() for name in sorted(os.listdir(versions))}
     licences = os.path.join(tree, "share", "licenses")
     def relative(path):
         return os.path.relpath(path, INSTALLED if path.startswith(INSTALLED) else tree)
-    sizes = [os.path.getsize(path) for path in files(tree)]
     description = {
         "format": 1,
         "implementation": "cpython",
@@ -336,19 +338,13 @@ def describe(tree, program, versions):
         **({"static": static(tree)} if static(tree) else {}),
         "modules": {
             "built_in": sorted(sys.builtin_module_names),
-            "absent": sorted(set(sys.stdlib_module_names) & {"_tkinter"} - set(sys.builtin_module_names)),
         },
         "components": {
             name: {"version": version, "licences": sorted(
                 "share/licenses/%s/%s" % (name, file) for file in os.listdir(os.path.join(licences, name)))}
             for name, version in known.items()
         },
-        "sizes": {
-            "files": len(sizes),
-            "tree": sum(sizes),
-            "interpreter": os.path.getsize(os.path.join(tree, "bin", program)),
-            "libc": os.path.getsize(os.path.join(tree, "shared_libraries", "lib", "libc.so")),
-        },
+        "sizes": sizes.measure(tree, files(tree), program, os.path.join(share, "sizes", "interpreter.json")),
     }
     write(os.path.join(tree, "PYTHON.json"), (json.dumps(description, indent=2) + "\n").encode())
 
@@ -370,7 +366,7 @@ def static(tree):
     return {"directory": os.path.relpath(directory, tree), "link": link}
 
 
-def finish(tree, versions):
+def finish(tree, share):
     library = os.path.join(tree, "lib", NAME)
     check_modules()
     check_threading()
@@ -382,7 +378,7 @@ def finish(tree, versions):
     mend_scripts(tree, NAME)
     mend_pkgconfig(tree)
     compile_all(tree)
-    describe(tree, NAME, versions)
+    describe(tree, NAME, share)
     check_paths(tree)
 
 
