@@ -190,6 +190,9 @@ pub(crate) struct Test {
     /// Release tarballs
     #[arg(required = true, value_name = "TARBALL")]
     pub(crate) tarballs: Vec<PathBuf>,
+    /// Also prints what they consist of: parts of the tree, and components of the interpreter
+    #[arg(long)]
+    pub(crate) sizes: bool,
 }
 
 /// Arguments of `graph`.

@@ -248,6 +248,9 @@ fn test(args: &args::Test, inside: &Inside, view: &View) -> Result<ExitCode, Fai
     for tarball in &args.tarballs {
         let proof = release::prove(tarball, &launcher, &inside.cancel)?;
         view.suspend(|| println(&proof::render(tarball, &proof)))?;
+        if let Some(sizes) = proof.sizes.as_ref().filter(|_| args.sizes) {
+            view.suspend(|| println(&proof::render_sizes(sizes)))?;
+        }
         passed &= proof.passed();
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -26,10 +26,17 @@ pub(crate) struct Findings {
     pub(crate) elf: Vec<String>,
     /// Files that name a build path.
     pub(crate) paths: Vec<String>,
+    /// Bytes of all files but `PYTHON.json`.
+    pub(crate) bytes: u64,
+    /// What the tree says of itself: `PYTHON.json`.
+    pub(crate) description: Option<Vec<u8>>,
 }
 
 /// Places of a step (`docs/recipes.md`) that no file of a release may name.
 const BUILD_PATHS: [&[u8]; 5] = [b"/build", b"/deps", b"/out", b"/scripts", b"/sources"];
+
+/// Where a tree describes itself.
+const DESCRIPTION: &str = "opt/python/PYTHON.json";
 
 /// Where a tree has its C library.
 const LIBC: &str = "opt/python/shared_libraries/lib/libc.so";
@@ -91,6 +98,11 @@ pub(crate) fn inspect(reader: impl Read) -> std::io::Result<Findings> {
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
         file(&name, &bytes, &mut findings);
+        if name == DESCRIPTION {
+            findings.description = Some(bytes);
+        } else {
+            findings.bytes += size;
+        }
     }
     if times.len() > 1 {
         findings.shape.push(format!("{} different times", times.len()));

@@ -1,6 +1,7 @@
 """What a standalone Python must be able to do, run by the Python under test.
 
-Called as `checks.py WHAT`; prints one line a check: `ok<TAB>name<TAB>detail` or `FAIL<TAB>name<TAB>reason`.
+Called as `checks.py WHAT`; prints one line a check: `ok<TAB>name<TAB>detail`, `FAIL<TAB>name<TAB>reason` or
+`skip<TAB>name<TAB>what the machine lacks`.
 Only /tmp is writable. WHAT is one of the functions at the end.
 """
 
@@ -17,6 +18,10 @@ def check(name, function):
         print("FAIL", name, f"{type(error).__name__}: {error}".replace("\n", " "), sep="\t", flush=True)
     else:
         print("ok", name, str(detail or "").replace("\n", " "), sep="\t", flush=True)
+
+
+def skip(name, why):
+    print("skip", name, why, sep="\t", flush=True)
 
 
 def need(condition, message):
@@ -164,7 +169,7 @@ MODULES = """
 _asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _contextvars _csv
 _ctypes _curses _curses_panel _datetime _dbm _decimal _elementtree _gdbm _hashlib _heapq _json _lsprof _lzma _md5
 _multibytecodec _multiprocessing _opcode _pickle _posixshmem _posixsubprocess _queue _random _sha1 _sha3 _socket
-_sqlite3 _ssl _statistics _struct _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource
+_sqlite3 _ssl _statistics _struct _tkinter _uuid _zoneinfo array binascii cmath fcntl grp math mmap pyexpat readline resource
 select syslog termios unicodedata zlib
 """.split()
 
@@ -203,10 +208,10 @@ def modules_():
     return f"{len(wanted)} built in"
 
 
-# Of other systems, taken out of the tree on purpose, or (Tk) not in it yet.
+# Of other systems, or taken out of the tree on purpose.
 ELSEWHERE = """
 _msi _overlapped _scproxy _winapi _wmi msilib msvcrt nt winreg winsound nis ossaudiodev
-_tkinter idlelib tkinter turtle turtledemo lib2to3 test antigravity this
+lib2to3 test antigravity this
 _android_support _apple_support _ios_support _aix_support _osx_support
 """.split()
 
@@ -278,6 +283,30 @@ def certificates():
     return f"{count} authorities"
 
 
+def tkinter_():
+    """Without a display: Tcl and its library work, and Tk says what is missing, which is not a file of ours."""
+    import tkinter
+
+    os.environ.pop("DISPLAY", None)
+    for variable in ("TCL_LIBRARY", "TK_LIBRARY"):
+        need(variable not in os.environ, variable + " is set")
+    tcl = tkinter.Tcl()
+    where = tcl.eval("info library")
+    need(where == f"{sys.base_prefix}/lib/tcl{tkinter.TclVersion}", "Tcl's library is " + where)
+    need({"shiftjis", "iso8859-15", "cp1252"} <= set(tcl.splitlist(tcl.eval("encoding names"))), "few encodings")
+    need(tcl.eval("encoding convertfrom shiftjis \\x93\\xfa\\x96\\x7b") == "\u65e5\u672c", "wrong Japanese")
+    need(tcl.eval("clock format 0 -format %d.%B.%Y -gmt 1 -locale de") == "01.Januar.1970", "no German months")
+    need(tcl.eval("package require msgcat; package require http; expr {6 * 7}") == "42", "wrong sum")
+    need(tcl.eval("interp create one; one eval {info library}") == where, "an inner interpreter has another library")
+    try:
+        tkinter.Tk()
+    except tkinter.TclError as error:
+        need("display" in str(error), str(error))
+    else:
+        raise AssertionError("a window without a display")
+    return "Tcl " + tcl.eval("info patchlevel")
+
+
 def asyncio_():
     import asyncio
 
@@ -318,6 +347,7 @@ def library():
         ("uuid", uuid_),
         ("decimal", decimal_),
         ("xml", pyexpat_),
+        ("tkinter", tkinter_),
         ("asyncio", asyncio_),
         ("sysconfig", sysconfig_),
         ("pip", lambda: run(sys.executable, "-m", "pip", "--version").split(" from ")[0]),
@@ -343,6 +373,10 @@ def place():
     import encodings
 
     need(encodings.__file__.startswith(prefix + "/lib/"), encodings.__file__)
+    import tkinter
+
+    library = tkinter.Tcl().eval("info library")
+    need(library.startswith(prefix + "/lib/"), "Tcl's library is " + library)
 
 
 def moved():
@@ -375,7 +409,7 @@ def without_proc():
         os.chdir("/")
 
     def inside():
-        need(sorted(os.listdir("/empty")) == ["checks.py", "opt", "tmp"], f"not empty: {os.listdir('/empty')}")
+        need(sorted(os.listdir("/empty")) == ["checks.py", "opt", "tmp", "windows.py"], f"not empty: {os.listdir('/empty')}")
         who = run("/opt/python/bin/python3", "-c", WHO, preexec_fn=enter)
         need(who == "/opt/python/bin/python3|/opt/python|/opt/python", who)
 
@@ -428,6 +462,7 @@ def environments():
             run(python, "-m", "venv", *options, directory)
             who = run(directory + "/bin/python", "-c", WHO).split("|")
             need(who == [directory + "/bin/python", directory, sys.prefix], f"{who}")
+            run(directory + "/bin/python", "-c", "import tkinter; tkinter.Tcl()")
             if "--without-pip" in options:
                 return
             run(directory + "/bin/pip", "install", "--no-index", "--no-deps", "--quiet", wheel)

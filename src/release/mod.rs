@@ -13,7 +13,10 @@ mod archive;
 mod elf;
 mod package;
 mod prove;
+mod sizes;
 
 pub use prove::{Outcome, Proof, ProofError, Row, edition, prove};
+
+pub use sizes::{Part, Sizes};
 
 pub use package::{Artifact, ReleaseError, Variant, package};

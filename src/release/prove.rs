@@ -2,8 +2,8 @@
 //!
 //! The archive is read once for the gates that need no execution. Then it is unpacked and its own Python runs
 //! `checks.py` in our sandbox over a root that holds the tree and nothing else: no libc, no shell, no terminfo, no
-//! certificates of any host (the scenario of the scripts, which begin with `#!/bin/sh`, shows the machine's shell). One
-//! process a scenario, so that a crash of one is a row and not the end.
+//! certificates of any host (the scenario of the scripts, which begin with `#!/bin/sh`, shows the machine's shell, and that
+//! of the display its X server). One process a scenario, so that a crash of one is a row and not the end.
 
 use std::fs;
 use std::fs::File;
@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::archive::{self, Findings};
+use super::sizes::{LARGEST, Sizes};
 use crate::layer::{self, LayerError, UnpackOptions};
 use crate::oci::{Arch, Digest, Hasher};
 use crate::sandbox::{Cancel, Launcher, Mount, SandboxError, Step, StepMount};
 
 const CHECKS: &str = include_str!("checks.py");
+const WINDOWS: &str = include_str!("windows.py");
 
 /// How one check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,8 @@ pub struct Proof {
     pub arch: Option<Arch>,
     /// Every check, in order.
     pub rows: Vec<Row>,
+    /// What it consists of, where it says so.
+    pub sizes: Option<Sizes>,
 }
 
 /// Why a tarball could not be tried at all.
@@ -101,19 +105,20 @@ impl Proof {
     }
 }
 
-/// Scenarios of `checks.py`, and how long each may take.
-const SCENARIOS: [(&str, u64); 6] = [
+/// Scenarios of `checks.py` and the one of `windows.py`, and how long each may take.
+const SCENARIOS: [(&str, u64); 7] = [
     ("library", 120),
     ("without-proc", 120),
     ("moved", 120),
     ("process", 120),
     ("environments", 300),
     ("scripts", 120),
+    ("display", 180),
 ];
 
 /// Returns what proofs of this version check, as a digest: a proof of another edition proves something else.
 pub fn edition() -> Digest {
-    Digest::of(concat!(env!("CARGO_PKG_VERSION"), "\n", include_str!("checks.py")).as_bytes())
+    Digest::of([env!("CARGO_PKG_VERSION"), CHECKS, WINDOWS].join("\n").as_bytes())
 }
 
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
@@ -123,11 +128,15 @@ pub fn prove(path: &Path, launcher: &Launcher, cancel: &Cancel) -> Result<Proof,
     let unreadable = |source| ProofError::Archive { path: path.to_owned(), source };
     let tar = layer::decompress(open(path)?, &layer::Limits::default()).map_err(unreadable)?;
     let findings = archive::inspect(tar).map_err(unreadable)?;
-    let mut rows = static_rows(&findings, start.elapsed());
+    let told = findings.description.as_deref().ok_or_else(|| "no PYTHON.json".to_owned()).and_then(Sizes::of);
+    let size = fs::metadata(path).map_err(|source| io_error("look at", path, source))?.len();
+    let mut rows = size_rows(size, findings.bytes, &told);
+    rows.extend(static_rows(&findings, start.elapsed()));
     rows.extend(checksum_row(path, &digest));
+    let sizes = told.ok();
     let Some(arch) = findings.arch else {
         rows.push(failed("archive", "architecture", "no program inside".to_owned()));
-        return Ok(Proof { digest, arch: None, rows });
+        return Ok(Proof { digest, arch: None, rows, sizes });
     };
     let scratch = tempfile::Builder::new().prefix("dockless-test-").tempdir();
     let scratch = scratch.map_err(|source| ProofError::Io {
@@ -140,7 +149,7 @@ pub fn prove(path: &Path, launcher: &Launcher, cancel: &Cancel) -> Result<Proof,
     for (scenario, seconds) in SCENARIOS {
         rows.extend(run(&root, arch, scenario, Duration::from_secs(seconds), launcher, cancel)?);
     }
-    Ok(Proof { digest, arch: Some(arch), rows })
+    Ok(Proof { digest, arch: Some(arch), rows, sizes })
 }
 
 /// Makes the root that all scenarios share, read-only: the tree, the checks, and a place for `/tmp`.
@@ -152,8 +161,11 @@ fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
     let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
     layer::unpack(open(tarball)?, root, &options)
         .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
-    let checks = root.join("checks.py");
-    fs::write(&checks, CHECKS).map_err(|source| io_error("write", &checks, source))
+    for (name, program) in [("checks.py", CHECKS), ("windows.py", WINDOWS)] {
+        let path = root.join(name);
+        fs::write(&path, program).map_err(|source| io_error("write", &path, source))?;
+    }
+    Ok(())
 }
 
 /// Returns what a scenario sees beside the tree at `/opt/python`.
@@ -168,8 +180,8 @@ fn mounts(root: &Path, scenario: &str) -> Vec<StepMount> {
             vec![show(root, "/empty"), memory]
         }
         "moved" => vec![show(&root.join("opt"), "/moved")],
-        // The machine's shell, for scripts that are for a machine with one; the rest of it comes along as it is.
-        "scripts" => {
+        // The machine's shell, for scripts that are for a machine with one, and its Xvfb; the rest comes along as it is.
+        "scripts" | "display" => {
             let machine =
                 ["/bin", "/lib", "/lib32", "/lib64", "/usr"].into_iter().filter(|path| Path::new(path).is_dir());
             machine.map(|path| show(Path::new(path), path)).chain([show(&root.join("opt"), "/moved")]).collect()
@@ -186,7 +198,8 @@ fn run(
     launcher: &Launcher,
     cancel: &Cancel,
 ) -> Result<Vec<Row>, ProofError> {
-    let args = ["/opt/python/bin/python3", "/checks.py", scenario].map(str::to_owned).to_vec();
+    let program = if scenario == "display" { "/windows.py" } else { "/checks.py" };
+    let args = ["/opt/python/bin/python3", program, scenario].map(str::to_owned).to_vec();
     let mut mounts = mounts(root, scenario);
     mounts.push(StepMount::new("/tmp", Mount::Tmpfs { size: None }));
     let step = Step {
@@ -228,8 +241,8 @@ fn row(group: &str, line: &str) -> Option<Row> {
     Some(Row { group: group.to_owned(), name, outcome, detail: fields.next()?.to_owned(), elapsed: None })
 }
 
-fn static_rows(findings: &Findings, elapsed: Duration) -> Vec<Row> {
-    let check = |group: &str, name: &str, faults: &[String], fine: String| match faults {
+fn check(group: &str, name: &str, faults: &[String], fine: String) -> Row {
+    match faults {
         [] => Row {
             group: group.to_owned(),
             name: name.to_owned(),
@@ -241,7 +254,25 @@ fn static_rows(findings: &Findings, elapsed: Duration) -> Vec<Row> {
             let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
             failed(group, name, format!("{first}{more}"))
         }
+    }
+}
+
+/// Compares the tarball's size with what it may be, and the tree's with what it says.
+fn size_rows(size: u64, bytes: u64, told: &Result<Sizes, String>) -> Vec<Row> {
+    let full = told.as_ref().is_ok_and(|sizes| sizes.full);
+    let large = (size > LARGEST && !full).then(|| format!("{size} bytes, {LARGEST} at most"));
+    let fine = if full { format!("{size} bytes") } else { format!("{size} bytes of at most {LARGEST}") };
+    let faults = match told {
+        Ok(sizes) => sizes.faults(bytes),
+        Err(error) => vec![error.clone()],
     };
+    vec![
+        check("archive", "size", large.as_slice(), fine),
+        check("archive", "sizes in PYTHON.json", &faults, format!("{bytes} bytes")),
+    ]
+}
+
+fn static_rows(findings: &Findings, elapsed: Duration) -> Vec<Row> {
     let mut rows = vec![
         check("archive", "owner, order, time", &findings.shape, format!("{} entries", findings.entries)),
         check("archive", "no build path", &findings.paths, String::new()),
