@@ -37,9 +37,9 @@ for tool in gcc g++ ar; do
 done
 if [ "$DOCKLESS_PACKAGE" = python-full ]; then
     cp -a /deps/full/. .
-    # musl's own archives are the toolchain's.
-    for file in /deps/lib/*.a /deps/lib/mimalloc.o; do
-        case ${file##*/} in libc.a | libm.a | libpthread.a | libcrypt.a | libdl.a | librt.a | libresolv.a | libutil.a | libxnet.a) ;;
+    # musl's own archives are the toolchain's; Tcl's is in tcltk.o.
+    for file in /deps/lib/*.a /deps/lib/mimalloc.o /deps/lib/tcltk.o; do
+        case ${file##*/} in libc.a | libm.a | libpthread.a | libcrypt.a | libdl.a | librt.a | libresolv.a | libutil.a | libxnet.a | libtcl*) ;;
         *) cp "$file" "$static/" ;;
         esac
     done

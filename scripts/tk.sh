@@ -22,9 +22,10 @@ mkdir -p /out/include
 cp -a include/. /out/include/
 cp -a lib /out/lib
 
-# One object, in which the public names (and what _tkinter needs beside them) are names, and all others are not.
+# One object, in which the public names (and what _tkinter needs beside them) are names, and all others are not. Groups are
+# dissolved: the linker would drop a group that it has from elsewhere (x86: __x86.get_pc_thunk.bx), whose name here is only ours.
 cd /build
-ld -r --whole-archive /build/tk/unix/libtk8.6.a $PREFIX/lib/libtcl8.6.a -o tcltk.o
+ld -r --force-group-allocation --whole-archive /build/tk/unix/libtk8.6.a $PREFIX/lib/libtcl8.6.a -o tcltk.o
 objcopy --wildcard --keep-global-symbol='Tcl_*' --keep-global-symbol='TclBN_*' --keep-global-symbol='Tk_*' \
     --keep-global-symbol=TclFreeObj --keep-global-symbol=TclSetPreInitScript tcltk.o /out/lib/tcltk.o
 licence /build/tk/license.terms

@@ -5,6 +5,7 @@ import zlib
 
 # A path is in the first part whose beginning it has; {lib} is lib/python3.X.
 PARTS = (
+    ("debug information", "bin/.debug/"),
     ("interpreter", "bin/{program}"),
     ("scripts", "bin/"),
     ("libc", "shared_libraries/"),
@@ -25,9 +26,16 @@ PARTS = (
 BYTE_CODE = "/__pycache__/"
 
 
+TESTS = {"test", "tests", "idle_test"}
+
+
 def part(path, program):
+    if TESTS & set(path.split("/")[2:-1]) and "/site-packages/" not in path:
+        return "tests"
     for name, start in PARTS:
         if path.startswith(start.format(program=program, lib="lib/" + program)):
+            if name == "configuration" and path.endswith((".a", ".o")):
+                return "static pieces"
             return name + (" (byte code)" if BYTE_CODE in path else "")
     raise ValueError(path)
 

@@ -18,6 +18,9 @@ pub struct Sizes {
     pub parts: BTreeMap<String, Part>,
     /// Components that together are the part `interpreter`; `link` is what the linker added.
     pub inside: BTreeMap<String, u64>,
+    /// The tree has what interpreters can be linked of: it is a `-full` one.
+    #[serde(skip)]
+    pub full: bool,
 }
 
 /// Some of the files of a tree.
@@ -40,9 +43,10 @@ impl Sizes {
         #[derive(Deserialize)]
         struct Description {
             sizes: Sizes,
+            r#static: Option<serde::de::IgnoredAny>,
         }
         let told: Description = serde_json::from_slice(description).map_err(|error| error.to_string())?;
-        Ok(told.sizes)
+        Ok(Self { full: told.r#static.is_some(), ..told.sizes })
     }
 
     /// Tells what is not accounted for in a tree of `bytes` bytes.
@@ -80,6 +84,13 @@ mod tests {
     fn every_byte_of_an_interpreter_belongs_to_a_component() {
         let sizes = Sizes::of(TOLD.replace("\"openssl\": 7", "\"openssl\": 6").as_bytes()).expect("sizes");
         assert_eq!(sizes.faults(30), ["says that 19 bytes are in an interpreter of 20"]);
+    }
+
+    #[test]
+    fn a_full_tree_is_told_by_its_static_pieces() {
+        assert!(!Sizes::of(TOLD.as_bytes()).expect("sizes").full);
+        let full = TOLD.replace("\"format\": 1", "\"static\": {\"link\": []}");
+        assert!(Sizes::of(full.as_bytes()).expect("sizes").full);
     }
 
     #[test]
