@@ -178,6 +178,9 @@ pub(crate) struct Release {
     /// Where the result goes
     #[arg(long, value_name = "DIR", default_value = "dist")]
     pub(crate) dist: PathBuf,
+    /// Also makes the -full tarballs: the same interpreter with CPython's tests, static pieces and debug information
+    #[arg(long)]
+    pub(crate) full: bool,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
     #[command(flatten)]
@@ -190,6 +193,8 @@ pub(crate) struct Test {
     /// Release tarballs
     #[arg(required = true, value_name = "TARBALL")]
     pub(crate) tarballs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) suite: super::suite::SuiteArgs,
 }
 
 /// Arguments of `graph`.

@@ -13,7 +13,10 @@ mod archive;
 mod elf;
 mod package;
 mod prove;
+mod suite;
 
 pub use prove::{Outcome, Proof, ProofError, Row, edition, prove};
 
 pub use package::{Artifact, ReleaseError, Variant, package};
+
+pub use suite::{Expectation, Expectations, FileReport, Place, Report, Suite, SuiteError, judge, suite, unexpected};
