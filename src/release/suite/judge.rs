@@ -60,7 +60,7 @@ fn faults(file: &FileReport, expected: &[&Expectation]) -> Vec<(String, String)>
         .failed
         .iter()
         .filter(|(case, _)| !known(case))
-        .map(|(case, trace)| (case.clone(), last_line(trace).to_owned()))
+        .map(|(case, trace)| (case.clone(), error_line(trace).to_owned()))
         .collect();
     if let Some(ended) = &file.ended
         && (file.failed.is_empty() || died(ended))
@@ -72,7 +72,7 @@ fn faults(file: &FileReport, expected: &[&Expectation]) -> Vec<(String, String)>
 
 /// A process that was killed or that regrtest gave up has not run all its methods, whatever failed before.
 fn died(ended: &str) -> bool {
-    !matches!(ended, "exit code 1" | "exit code 2")
+    ended != "exit code 2"
 }
 
 /// Looks what became of an entry: how many of its methods failed as expected, and what there is to say.
@@ -123,8 +123,11 @@ pub(super) fn row(name: &str, outcome: Outcome, detail: &str) -> Row {
     Row { group, name, outcome, detail: detail.to_owned(), elapsed: None }
 }
 
-fn last_line(text: &str) -> &str {
-    text.trim_end().lines().last().unwrap_or_default()
+/// The line of a trace that names the error, or its last one.
+fn error_line(trace: &str) -> &str {
+    let names = |line: &&str| !line.starts_with(' ') && line.split(':').next().is_some_and(|name| name.ends_with("Error"));
+    let lines = || trace.lines().rev().filter(|line| !line.trim().is_empty());
+    lines().find(names).or_else(|| lines().next()).unwrap_or_default()
 }
 
 fn last_lines(text: &str) -> String {

@@ -39,6 +39,8 @@ def read_cases(text):
     passed, failed, skipped = set(), {}, {}
     for case in xml.etree.ElementTree.fromstring(text).iter("testcase"):
         name = case_name(case.get("name", ""))
+        if not name:
+            continue        # a method whose subtests failed; read_traces finds it
         fault = [child for child in case if child.tag in ("failure", "error")]
         skip = case.find("skipped")
         if fault:
@@ -54,6 +56,24 @@ def read_cases(text):
             "skipped": {name: why for name, why in skipped.items() if name not in failed}}
 
 
+def read_traces(said):
+    """What unittest says of failures in the output. The report has neither those of subtests nor those of setUpClass and its kin."""
+    failed = {}
+    parts = re.split(r"^={70}\n(?:FAIL|ERROR|UNEXPECTED SUCCESS): ", said, flags=re.MULTILINE)
+    for part in parts[1:]:
+        head = re.match(r"(\w+) \(([\w.]+)\)", part)
+        if head is None:
+            name = part.split("\n", 1)[0]
+        elif re.match(r"(setUp|tearDown)(Class|Module)$", head[1]):
+            name = head[0]
+        else:
+            # From 3.11 on the parentheses have the method too.
+            name = head[2] if head[2].endswith("." + head[1]) else head[2] + "." + head[1]
+        # The trace goes to the next rule, or to the last line of unittest.
+        failed.setdefault(name, re.split(r"^(?:={70}|Ran \d+ tests? in .*)$", part, maxsplit=1, flags=re.MULTILINE)[0].strip()[-TAIL:])
+    return failed
+
+
 def run(test, seconds, resources, place):
     directory = tempfile.mkdtemp(prefix="suite-", dir=place)
     report, log = os.path.join(directory, "report.xml"), os.path.join(directory, "log")
@@ -62,7 +82,7 @@ def run(test, seconds, resources, place):
     start = time.monotonic()
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "test", "-u", resources, "--timeout", str(seconds), "--junit-xml", report, test],
+            [sys.executable, "-m", "test", "-W", "-u", resources, "--timeout", str(seconds), "--junit-xml", report, test],
             cwd=work, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             env=dict(os.environ, TMPDIR=work))
         try:
@@ -85,9 +105,9 @@ def run(test, seconds, resources, place):
     if os.path.exists(report):
         with open(report, encoding="utf-8", errors="replace") as file:
             found.update(read_cases(file.read()))
-    # What a class or module prepares is no case for regrtest's report.
-    for name in re.findall(r"^(?:ERROR|FAIL): ((?:setUp|tearDown)\w+ \([\w.]+\))", said, re.MULTILINE):
-        found["failed"].setdefault(name, said[-TAIL:])
+    for name, trace in read_traces(said).items():
+        found["failed"].setdefault(name, trace)
+    found["passed"] = [name for name in found["passed"] if name not in found["failed"]]
     if ended is None and code != 0 and not skip:
         ended = f"signal {-code}" if code < 0 else f"exit code {code}"
     if ended:
