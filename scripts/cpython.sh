@@ -24,6 +24,7 @@ apply site-musllinux-tags
 apply ssl-certificates
 # Later versions ask BIO_eof and need no mending.
 if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
+if ! grep -q ERR_LIB_SYS Modules/_ssl.c; then apply ssl-system-errors; fi
 
 # From 3.14 on _hmac is made of the same objects as _md5 and its kin. Modules inside the interpreter would bring them twice
 # (gh-146264), archives of them once. configure has the archives, for WASI.

@@ -206,7 +206,7 @@ def mend_scripts(tree, program):
     directory = os.path.join(tree, "bin")
     for name in sorted(os.listdir(directory)):
         path = os.path.join(directory, name)
-        if os.path.islink(path):
+        if os.path.islink(path) or not os.path.isfile(path):
             continue
         content = read(path)
         if content.startswith(b"#!") and b"python" in content.split(b"\n", 1)[0]:
@@ -351,7 +351,7 @@ def describe(tree, program, share):
 
 def static(tree):
     """What of the -full tree an interpreter can be linked of: a directory, and the compiler's arguments in it."""
-    directory = sysconfig.get_config_var("LIBPL").replace(INSTALLED, tree)
+    directory = os.path.join(os.path.dirname(os.__file__), os.path.basename(sysconfig.get_config_var("LIBPL")))
     names = sorted(name for name in os.listdir(directory) if name.endswith((".a", ".o")))
     if not names:
         return {}

@@ -178,6 +178,9 @@ pub(crate) struct Release {
     /// Where the result goes
     #[arg(long, value_name = "DIR", default_value = "dist")]
     pub(crate) dist: PathBuf,
+    /// Also makes the -full tarballs: the same interpreter with CPython's tests, static pieces and debug information
+    #[arg(long)]
+    pub(crate) full: bool,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
     #[command(flatten)]
@@ -193,6 +196,8 @@ pub(crate) struct Test {
     /// Also prints what they consist of: parts of the tree, and components of the interpreter
     #[arg(long)]
     pub(crate) sizes: bool,
+    #[command(flatten)]
+    pub(crate) suite: super::suite::SuiteArgs,
 }
 
 /// Arguments of `graph`.

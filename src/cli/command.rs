@@ -18,7 +18,7 @@ use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, proof, recipe_image, report, signals};
+use super::{doctor, proof, recipe_image, report, signals, suite};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -60,7 +60,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Build(args) => stepping(&session, |inside, view| build(&session, args, inside, view)),
         Command::Release(args) => stepping(&session, |inside, view| release(&session, args, inside, view)),
-        Command::Test(args) => stepping(&session, |inside, view| test(args, &inside, view)),
+        Command::Test(args) => stepping(&session, |inside, view| test(&session, args, &inside, view)),
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),
         Command::Image(command) if command.is_inside() => {
@@ -220,15 +220,26 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
     for variant in &variants {
         corridor.lower(&[python(variant)], variant.arch)?;
     }
+    let trees: &[&str] = if args.full { &["python", "python-full"] } else { &["python"] };
     for variant in &variants {
-        let built = corridor.build(&[python(variant)], variant.arch, view)?;
-        let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs())?;
-        let name = matrix.artifact(&variant.version, variant.arch);
-        proof::prove_once(&engine.store, &artifact, &name, &engine.launcher, &engine.cancel, view)?;
-        let path = artifact.publish(&args.dist, &name)?;
-        view.event(&Event::Note { message: &format!("{name}.tar.gz: {} bytes, {}", artifact.size, artifact.digest) });
-        view.suspend(|| println(&path.display().to_string()))?;
-        all.push(built.solved);
+        let cell = matrix.artifact(&variant.version, variant.arch);
+        let mut made = Vec::new();
+        // Both are proven before one of them is in dist/.
+        for tree in trees {
+            let request = Request { name: (*tree).to_owned(), version: Some(variant.version.clone()) };
+            let built = corridor.build(&[request], variant.arch, view)?;
+            let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs())?;
+            let name = tree.replacen("python", &cell, 1);
+            proof::prove_once(&engine.store, &artifact, &name, &engine.launcher, &engine.cancel, view)?;
+            all.push(built.solved);
+            made.push((name, artifact));
+        }
+        for (name, artifact) in made {
+            let path = artifact.publish(&args.dist, &name)?;
+            let (size, digest) = (artifact.size, artifact.digest);
+            view.event(&Event::Note { message: &format!("{name}.tar.gz: {size} bytes, {digest}") });
+            view.suspend(|| println(&path.display().to_string()))?;
+        }
     }
     args.caches.write(session, &engine, &all.iter().collect::<Vec<_>>(), view);
     Ok(ExitCode::SUCCESS)
@@ -238,12 +249,16 @@ fn python(variant: &Variant) -> Request {
     Request { name: "python".to_owned(), version: Some(variant.version.clone()) }
 }
 
-fn test(args: &args::Test, inside: &Inside, view: &View) -> Result<ExitCode, Failure> {
+fn test(session: &Session<'_>, args: &args::Test, inside: &Inside, view: &View) -> Result<ExitCode, Failure> {
     let launcher = inside.launcher(|| {
         let place = tempfile::Builder::new().prefix("dockless-test-").tempdir();
         let failed = |source| Failure::Io { action: "create a directory in", path: std::env::temp_dir(), source };
         Ok(place.map_err(failed)?.keep())
     })?;
+    let code = |passed| Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) });
+    if args.suite.suite {
+        return code(suite::try_all(session, args, (inside, &launcher), view)?);
+    }
     let mut passed = true;
     for tarball in &args.tarballs {
         let proof = release::prove(tarball, &launcher, &inside.cancel)?;
@@ -253,7 +268,7 @@ fn test(args: &args::Test, inside: &Inside, view: &View) -> Result<ExitCode, Fai
         }
         passed &= proof.passed();
     }
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    code(passed)
 }
 
 fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure> {

@@ -12,7 +12,7 @@ use crate::export::ExportError;
 use crate::image::ImageError;
 use crate::policy::PolicyError;
 use crate::recipe::RecipeError;
-use crate::release::{ProofError, ReleaseError};
+use crate::release::{ProofError, ReleaseError, SuiteError};
 use crate::sandbox::{self, Fault, Outcome, SandboxError};
 use crate::snapshot::SnapshotError;
 use crate::solver::SolveError;
@@ -38,6 +38,8 @@ pub(super) enum Failure {
     Release(#[from] ReleaseError),
     #[error(transparent)]
     Proof(#[from] ProofError),
+    #[error(transparent)]
+    Suite(SuiteError),
     #[error("`{name}` did not pass its tests and was not published")]
     Unproven { name: String, table: String },
     #[error(transparent)]
@@ -60,6 +62,16 @@ pub(super) enum Failure {
     Told(Box<Report>),
     #[error("failed to take over signals")]
     Signals { source: std::io::Error },
+}
+
+impl From<SuiteError> for Failure {
+    fn from(error: SuiteError) -> Self {
+        match error {
+            SuiteError::Proof(error) => error.into(),
+            SuiteError::Source(error) => Self::Build(error.into()),
+            error => Self::Suite(error),
+        }
+    }
 }
 
 impl From<RecipeError> for Failure {
@@ -145,6 +157,15 @@ impl Failure {
             Self::Proof(ProofError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
             }
+            Self::Suite(SuiteError::NoTests { .. }) => {
+                (Exit::Input, Some("name a tarball that `dockless release --full` made".to_owned()))
+            }
+            Self::Suite(SuiteError::NoRoot { name }) => (
+                Exit::Input,
+                Some(format!("run it in the project, or make the lock: dockless lock --update rootfs/{name}")),
+            ),
+            Self::Suite(SuiteError::List { .. }) => (Exit::Input, None),
+            Self::Suite(_) => (Exit::Failed, None),
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Unproven { .. } => (Exit::Failed, None),

@@ -25,6 +25,7 @@ pub mod report;
 mod session;
 mod signals;
 mod solve;
+mod suite;
 pub mod table;
 
 pub use command::main;

@@ -41,6 +41,9 @@ const DESCRIPTION: &str = "opt/python/PYTHON.json";
 /// Where a tree has its C library.
 const LIBC: &str = "opt/python/shared_libraries/lib/libc.so";
 
+/// Where a `-full` tree has what debuggers read.
+const DEBUG: &str = "opt/python/bin/.debug/";
+
 /// A file larger than this is no part of Python; a bound for what is read into memory.
 const LARGEST: u64 = 256 << 20;
 
@@ -165,7 +168,11 @@ fn file(name: &str, bytes: &[u8], findings: &mut Findings) {
             if *findings.arch.get_or_insert(arch) != arch {
                 findings.elf.push(format!("{name}: {arch} among others"));
             }
-            let role = if name == LIBC { Role::Libc } else { Role::Ordinary };
+            let role = match name {
+                LIBC => Role::Libc,
+                _ if name.starts_with(DEBUG) => Role::Debug,
+                _ => Role::Ordinary,
+            };
             findings.elf.extend(elf::faults(bytes, arch, role).into_iter().map(|fault| format!("{name} {fault}")));
         }
     }
@@ -282,6 +289,15 @@ mod tests {
         bad[24..32].copy_from_slice(&[0xff; 8]);
         assert!(faults(&bad).contains("has no code"), "{}", faults(&bad));
         assert!(!elf::faults(&good[..200], Arch::X86_64, Role::Ordinary).is_empty(), "a cut file passes");
+    }
+
+    #[test]
+    fn a_program_is_no_debug_file() {
+        let bytes = std::fs::read("/proc/self/exe").expect("own program");
+        if let Kind::Ours(arch) = elf::kind(&bytes) {
+            let faults = elf::faults(&bytes, arch, Role::Debug).join("\n");
+            assert!(faults.contains("has code"), "{faults}");
+        }
     }
 
     #[test]

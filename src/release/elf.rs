@@ -5,7 +5,7 @@
 
 use object::Endianness;
 use object::elf;
-use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
+use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _, SectionHeader as _};
 
 use crate::oci::Arch;
 
@@ -41,6 +41,8 @@ pub(crate) fn kind(bytes: &[u8]) -> Kind {
 pub(crate) enum Role {
     /// The tree's own C library, which is its dynamic loader too.
     Libc,
+    /// Symbols and lines of the interpreter, for debuggers (`bin/.debug/`): never run.
+    Debug,
     /// Everything else.
     Ordinary,
 }
@@ -62,6 +64,9 @@ fn check<E: FileHeader<Endian = Endianness>>(bytes: &[u8], role: Role) -> object
     // Objects and static archives' members have no segments; a release ships none that matter here.
     if kind != elf::ET_EXEC && kind != elf::ET_DYN {
         return Ok(faults);
+    }
+    if role == Role::Debug {
+        return debug_faults(header, endian, bytes);
     }
     let segments = header.program_headers(endian, bytes)?;
     let (mut stack, mut relro, mut dynamic) = (false, false, false);
@@ -104,6 +109,27 @@ fn check<E: FileHeader<Endian = Endianness>>(bytes: &[u8], role: Role) -> object
         dynamic_faults::<E>(header, endian, bytes, role, &mut faults)?;
     } else if role == Role::Libc {
         faults.push("is no shared library".to_owned());
+    }
+    Ok(faults)
+}
+
+/// A debug file has the sections of its program without their content, and what debuggers want.
+fn debug_faults<E: FileHeader<Endian = Endianness>>(
+    header: &E,
+    endian: Endianness,
+    bytes: &[u8],
+) -> object::Result<Vec<String>> {
+    let sections = header.sections(endian, bytes)?;
+    let mut faults = Vec::new();
+    let code = |section: &E::SectionHeader| {
+        let flags: u64 = section.sh_flags(endian).into();
+        flags & u64::from(elf::SHF_EXECINSTR) != 0 && section.sh_type(endian) != elf::SHT_NOBITS
+    };
+    if sections.iter().any(code) {
+        faults.push("has code: it is a program, not what a debugger wants to know of one".to_owned());
+    }
+    if sections.section_by_name(endian, b".debug_line").is_none() {
+        faults.push("has no .debug_line: no lines for a debugger".to_owned());
     }
     Ok(faults)
 }

@@ -14,9 +14,12 @@ mod elf;
 mod package;
 mod prove;
 mod sizes;
+mod suite;
 
 pub use prove::{Outcome, Proof, ProofError, Row, edition, prove};
 
 pub use sizes::{Part, Sizes};
 
 pub use package::{Artifact, ReleaseError, Variant, package};
+
+pub use suite::{Expectation, Expectations, FileReport, Place, Report, Suite, SuiteError, judge, suite, unexpected};

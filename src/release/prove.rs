@@ -157,14 +157,20 @@ fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
     for directory in [root, &root.join("tmp")] {
         fs::create_dir_all(directory).map_err(|source| io_error("create directory", directory, source))?;
     }
-    // A tarball for tar(1): `.wh.` means nothing in it, and all of it may be ours.
-    let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
-    layer::unpack(open(tarball)?, root, &options)
-        .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
+    unpack_tree(tarball, root)?;
     for (name, program) in [("checks.py", CHECKS), ("windows.py", WINDOWS)] {
         let path = root.join(name);
         fs::write(&path, program).map_err(|source| io_error("write", &path, source))?;
     }
+    Ok(())
+}
+
+/// Unpacks a release tarball into `root`.
+pub(super) fn unpack_tree(tarball: &Path, root: &Path) -> Result<(), ProofError> {
+    // A tarball for tar(1): `.wh.` means nothing in it, and all of it may be ours.
+    let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
+    layer::unpack(open(tarball)?, root, &options)
+        .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
     Ok(())
 }
 
@@ -306,7 +312,7 @@ fn open(path: &Path) -> Result<File, ProofError> {
     File::open(path).map_err(|source| io_error("open", path, source))
 }
 
-fn hash(path: &Path) -> Result<Digest, ProofError> {
+pub(super) fn hash(path: &Path) -> Result<Digest, ProofError> {
     let mut hasher = Hasher::default();
     io::copy(&mut open(path)?, &mut hasher).map_err(|source| io_error("read", path, source))?;
     Ok(hasher.finish())
