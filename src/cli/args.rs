@@ -190,6 +190,8 @@ pub(crate) struct Test {
     /// Release tarballs
     #[arg(required = true, value_name = "TARBALL")]
     pub(crate) tarballs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trials: super::trials::TrialArgs,
 }
 
 /// Arguments of `graph`.

@@ -18,7 +18,7 @@ use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, proof, recipe_image, report, signals};
+use super::{doctor, proof, recipe_image, report, signals, trials};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -60,7 +60,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Build(args) => stepping(&session, |inside, view| build(&session, args, inside, view)),
         Command::Release(args) => stepping(&session, |inside, view| release(&session, args, inside, view)),
-        Command::Test(args) => stepping(&session, |inside, view| test(args, &inside, view)),
+        Command::Test(args) => stepping(&session, |inside, view| test(&session, args, &inside, view)),
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),
         Command::Image(command) if command.is_inside() => {
@@ -238,19 +238,23 @@ fn python(variant: &Variant) -> Request {
     Request { name: "python".to_owned(), version: Some(variant.version.clone()) }
 }
 
-fn test(args: &args::Test, inside: &Inside, view: &View) -> Result<ExitCode, Failure> {
+fn test(session: &Session<'_>, args: &args::Test, inside: &Inside, view: &View) -> Result<ExitCode, Failure> {
     let launcher = inside.launcher(|| {
         let place = tempfile::Builder::new().prefix("dockless-test-").tempdir();
         let failed = |source| Failure::Io { action: "create a directory in", path: std::env::temp_dir(), source };
         Ok(place.map_err(failed)?.keep())
     })?;
+    let code = |passed| Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) });
+    if args.trials.is_asked() {
+        return code(trials::try_all(session, args, (inside, &launcher), view)?);
+    }
     let mut passed = true;
     for tarball in &args.tarballs {
         let proof = release::prove(tarball, &launcher, &inside.cancel)?;
         view.suspend(|| println(&proof::render(tarball, &proof)))?;
         passed &= proof.passed();
     }
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    code(passed)
 }
 
 fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure> {

@@ -12,7 +12,7 @@ use crate::export::ExportError;
 use crate::image::ImageError;
 use crate::policy::PolicyError;
 use crate::recipe::RecipeError;
-use crate::release::{ProofError, ReleaseError};
+use crate::release::{ProofError, ReleaseError, TrialError};
 use crate::sandbox::{self, Fault, Outcome, SandboxError};
 use crate::snapshot::SnapshotError;
 use crate::solver::SolveError;
@@ -38,6 +38,8 @@ pub(super) enum Failure {
     Release(#[from] ReleaseError),
     #[error(transparent)]
     Proof(#[from] ProofError),
+    #[error(transparent)]
+    Trial(TrialError),
     #[error("`{name}` did not pass its tests and was not published")]
     Unproven { name: String, table: String },
     #[error(transparent)]
@@ -60,6 +62,17 @@ pub(super) enum Failure {
     Told(Box<Report>),
     #[error("failed to take over signals")]
     Signals { source: std::io::Error },
+}
+
+impl From<TrialError> for Failure {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::Proof(error) => error.into(),
+            TrialError::Source(error) => error.into(),
+            TrialError::Store(error) => error.into(),
+            error => Self::Trial(error),
+        }
+    }
 }
 
 impl From<RecipeError> for Failure {
@@ -145,6 +158,11 @@ impl Failure {
             Self::Proof(ProofError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
             }
+            Self::Trial(TrialError::List { .. }) => (Exit::Bug, None),
+            Self::Trial(TrialError::Description { .. }) => {
+                (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
+            }
+            Self::Trial(_) => (Exit::Input, None),
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Unproven { .. } => (Exit::Failed, None),

@@ -26,5 +26,6 @@ mod session;
 mod signals;
 mod solve;
 pub mod table;
+mod trials;
 
 pub use command::main;

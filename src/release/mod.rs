@@ -13,7 +13,10 @@ mod archive;
 mod elf;
 mod package;
 mod prove;
+mod trials;
 
 pub use prove::{Outcome, Proof, ProofError, Row, edition, prove};
+
+pub use trials::{Machine, Supplies, Trial, TrialError, Trials, Verdict, packages, roots};
 
 pub use package::{Artifact, ReleaseError, Variant, package};
