@@ -50,12 +50,13 @@ find lib -name __pycache__ -prune -exec rm -rf {} +
 cp -r /deps/lib/tcl8 /deps/lib/tcl8.* /deps/lib/tk8.* lib/
 
 mkdir -p shared_libraries/lib
-cp /deps/lib/libc.so shared_libraries/lib/libc.so
+# Nothing here needs libz.so.1, but wheels do; the loader looks for it beside itself.
+cp /deps/lib/libc.so /deps/lib/libz.so.1 shared_libraries/lib/
 # gdb and perf find the debug information in .debug beside a program by the name that is in the program.
 mkdir bin/.debug
 debug=bin/.debug/${interpreter#bin/}.debug
 objcopy --only-keep-debug "$interpreter" "$debug"
-strip --strip-all shared_libraries/lib/libc.so "$interpreter"
+strip --strip-all shared_libraries/lib/libc.so shared_libraries/lib/libz.so.1 "$interpreter"
 objcopy --add-gnu-debuglink="$debug" "$interpreter"
 if [ "$DOCKLESS_PACKAGE" != python-full ]; then rm -r bin/.debug; fi
 ln -sf python3 bin/python

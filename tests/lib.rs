@@ -77,4 +77,5 @@ mod situations;
 mod snapshots;
 mod store;
 mod support;
+mod trials;
 mod zoo;

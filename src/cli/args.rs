@@ -198,6 +198,8 @@ pub(crate) struct Test {
     pub(crate) sizes: bool,
     #[command(flatten)]
     pub(crate) suite: super::suite::SuiteArgs,
+    #[command(flatten)]
+    pub(crate) trials: super::trials::TrialArgs,
 }
 
 /// Arguments of `graph`.

@@ -18,7 +18,7 @@ use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, proof, recipe_image, report, signals, suite};
+use super::{doctor, proof, recipe_image, report, signals, suite, trials};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -258,6 +258,9 @@ fn test(session: &Session<'_>, args: &args::Test, inside: &Inside, view: &View) 
     let code = |passed| Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) });
     if args.suite.suite {
         return code(suite::try_all(session, args, (inside, &launcher), view)?);
+    }
+    if args.trials.is_asked() {
+        return code(trials::try_all(session, args, (inside, &launcher), view)?);
     }
     let mut passed = true;
     for tarball in &args.tarballs {

@@ -12,7 +12,7 @@ use crate::export::ExportError;
 use crate::image::ImageError;
 use crate::policy::PolicyError;
 use crate::recipe::RecipeError;
-use crate::release::{ProofError, ReleaseError, SuiteError};
+use crate::release::{ProofError, ReleaseError, SuiteError, TrialError};
 use crate::sandbox::{self, Fault, Outcome, SandboxError};
 use crate::snapshot::SnapshotError;
 use crate::solver::SolveError;
@@ -40,6 +40,8 @@ pub(super) enum Failure {
     Proof(#[from] ProofError),
     #[error(transparent)]
     Suite(SuiteError),
+    #[error(transparent)]
+    Trial(TrialError),
     #[error("`{name}` did not pass its tests and was not published")]
     Unproven { name: String, table: String },
     #[error(transparent)]
@@ -70,6 +72,17 @@ impl From<SuiteError> for Failure {
             SuiteError::Proof(error) => error.into(),
             SuiteError::Source(error) => Self::Build(error.into()),
             error => Self::Suite(error),
+        }
+    }
+}
+
+impl From<TrialError> for Failure {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::Proof(error) => error.into(),
+            TrialError::Source(error) => error.into(),
+            TrialError::Store(error) => error.into(),
+            error => Self::Trial(error),
         }
     }
 }
@@ -166,6 +179,11 @@ impl Failure {
             ),
             Self::Suite(SuiteError::List { .. }) => (Exit::Input, None),
             Self::Suite(_) => (Exit::Failed, None),
+            Self::Trial(TrialError::List { .. }) => (Exit::Bug, None),
+            Self::Trial(TrialError::Description { .. }) => {
+                (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
+            }
+            Self::Trial(_) => (Exit::Input, None),
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Unproven { .. } => (Exit::Failed, None),

@@ -27,5 +27,6 @@ mod signals;
 mod solve;
 mod suite;
 pub mod table;
+mod trials;
 
 pub use command::main;

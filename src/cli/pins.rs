@@ -34,7 +34,9 @@ pub(super) fn lock(session: &Session<'_>, args: &args::Lock, view: &View) -> Res
     }
     if args.update.is_empty() {
         let project = session.project()?;
-        for (name, rootfs) in &project.rootfs {
+        let roots = source::read_roots(&root.join("rootfs"))?;
+        for rootfs in project.rootfs.values().chain(&roots) {
+            let name = &rootfs.name;
             source::reproduce(&store, rootfs, &origins, session.jobs(), told)?;
             view.suspend(|| {
                 println(&format!("rootfs/{name}: {} packages, {}", rootfs.lock.packages.len(), rootfs.lock.manifest))

@@ -78,6 +78,19 @@ def ctypes_():
     need(list(values) == [1, 2, 3, 4], "callback did not sort")
 
 
+def zlib_for_wheels():
+    """Extension modules of musllinux wheels may need libz.so.1; on no account the host's, which may be glibc's."""
+    import ctypes
+
+    library = ctypes.CDLL("libz.so.1")
+    library.zlibVersion.restype = ctypes.c_char_p
+    version = library.zlibVersion().decode()
+    import zlib
+
+    need(version == zlib.ZLIB_RUNTIME_VERSION, f"libz.so.1 is {version}, the module zlib {zlib.ZLIB_RUNTIME_VERSION}")
+    return version
+
+
 def readline_():
     import readline
 
@@ -340,6 +353,7 @@ def library():
         ("bz2", round_trip("bz2")),
         ("zlib", round_trip("zlib")),
         ("ctypes", ctypes_),
+        ("libz.so.1", zlib_for_wheels),
         ("readline", readline_),
         ("curses", curses_),
         ("dbm.gnu", dbm_gnu),

@@ -15,10 +15,13 @@ mod package;
 mod prove;
 mod sizes;
 mod suite;
+mod trials;
 
 pub use prove::{Outcome, Proof, ProofError, Row, edition, prove};
 
 pub use sizes::{Part, Sizes};
+
+pub use trials::{Machine, Supplies, Trial, TrialError, Trials, Verdict, packages, roots};
 
 pub use package::{Artifact, ReleaseError, Variant, package};
 

@@ -13,7 +13,7 @@ use crate::oci::{Arch, Digest};
 ///
 /// ```toml
 /// suite = "bookworm"
-/// arch = "x86_64"
+/// arch = "x86_64"                         # left out where the list serves both ([`List::parse_for`])
 /// packages = ["base-files", "gcc"]        # resolved with dependencies, without Recommends
 /// remove = ["usr/share/doc"]              # left out, with everything below
 ///
@@ -84,8 +84,31 @@ impl List {
     /// # Errors
     /// `Toml`, `Value`.
     pub fn parse(text: &str, origin: &Path) -> Result<Self, RootfsError> {
-        let list: Self = toml::from_str(text)
-            .map_err(|source| RootfsError::Toml { path: origin.to_owned(), source: Box::new(source) })?;
+        toml::from_str(text)
+            .map_err(|source| RootfsError::Toml { path: origin.to_owned(), source: Box::new(source) })
+            .and_then(|list: Self| list.checked(origin))
+    }
+
+    /// Reads a list without `arch`, which serves both, for one of them.
+    ///
+    /// # Errors
+    /// `Toml`, `Value`.
+    pub fn parse_for(text: &str, origin: &Path, arch: Arch) -> Result<Self, RootfsError> {
+        let malformed = |source| RootfsError::Toml { path: origin.to_owned(), source: Box::new(source) };
+        let mut table: toml::Table = toml::from_str(text).map_err(malformed)?;
+        if let Some(own) = table.insert("arch".to_owned(), arch.name().into()) {
+            return Err(RootfsError::Value {
+                path: origin.to_owned(),
+                what: "arch",
+                value: own.to_string(),
+                why: "a list that serves both architectures names none",
+            });
+        }
+        table.try_into().map_err(malformed).and_then(|list: Self| list.checked(origin))
+    }
+
+    fn checked(self, origin: &Path) -> Result<Self, RootfsError> {
+        let list = self;
         let wrong =
             |what, value: &str, why| RootfsError::Value { path: origin.to_owned(), what, value: value.to_owned(), why };
         if !is_word(&list.suite) {

@@ -50,7 +50,11 @@ pub fn update_base(
     told: (&dyn Progress, Digest),
 ) -> Result<Option<BaseLock>, SourceError> {
     let toml = directory.join(format!("{name}.toml"));
-    let text = fs::read_to_string(&toml).map_err(SourceError::io("read", &toml))?;
+    let text = match fs::read_to_string(&toml) {
+        // A list that serves both architectures has another name.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(SourceError::io("read", &toml))?,
+    };
     let Some(BaseImage { base, .. }) = BaseImage::parse(name, directory, &text, None)? else { return Ok(None) };
     let asked =
         base.digest.map_or_else(|| base.image.tag().unwrap_or("latest").to_owned(), |digest| digest.to_string());

@@ -51,7 +51,7 @@ pub use error::SourceError;
 pub use fetch::{LARGEST, PARALLEL, fetch, fetch_all};
 pub use identifier::{Identifier, IdentifierError, LocalSource, ResolveMode};
 pub use local::{Copied, local};
-pub use lock::{read_rootfs, update_rootfs};
+pub use lock::{assemble_root, read_rootfs, read_roots, update_rootfs};
 pub use look::{Look, look};
 pub use origin::{Origins, Pinned};
 pub use reason::{Reason, Tried};
