@@ -116,10 +116,10 @@ case $series in
 esac
 
 # -no-pie for every program that is linked, by the command line, which sysconfig does not see.
-make LDFLAGS_NODIST=-no-pie
-make install DESTDIR=/build/stage LDFLAGS_NODIST=-no-pie
+. /scripts/cpython/profile.sh
 
-. /scripts/cpython/full.sh
-
-cp -a /build/stage/opt /out/
-licence LICENSE Doc/license.rst
+if [ "$DOCKLESS_PROFILE" != train ]; then
+    . /scripts/cpython/full.sh
+    cp -a /build/stage/opt /out/
+    licence LICENSE Doc/license.rst
+fi

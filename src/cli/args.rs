@@ -41,9 +41,9 @@ pub(crate) struct Global {
     /// Source sets in order of preference; what the first does not have comes from the next
     #[arg(long, global = true, value_name = "SET", value_delimiter = ',', default_values_t = crate::build::SETS.map(str::to_owned), env = "DOCKLESS_SOURCES")]
     pub(crate) sources: Vec<String>,
-    /// How much a build may cost
-    #[arg(long, global = true, value_enum, default_value_t = ProfileArg::Quick, env = "DOCKLESS_PROFILE")]
-    pub(crate) profile: ProfileArg,
+    /// How much a build may cost [default: release for `release`, quick for all else]
+    #[arg(long, global = true, value_enum, env = "DOCKLESS_PROFILE")]
+    pub(crate) profile: Option<ProfileArg>,
     /// Debian mirror to fetch from instead of the host's apt configuration; may be repeated
     #[arg(long, global = true, value_name = "URL", env = "DOCKLESS_DEBIAN_MIRROR", value_delimiter = ',')]
     pub(crate) debian_mirror: Vec<String>,
@@ -103,8 +103,10 @@ pub(crate) enum IsolationArg {
 /// Profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProfileArg {
-    /// Plain optimisation, no training run
+    /// Plain optimisation
     Quick,
+    /// Optimised by trained profiles (recipes/profiles/), and at link time
+    Release,
 }
 
 /// What to do.

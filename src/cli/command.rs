@@ -25,7 +25,7 @@ use crate::export::{ImageLayer, ImageOptions};
 use crate::llb;
 use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
-use crate::recipe::Request;
+use crate::recipe::{Profile, Request};
 use crate::release::{self, Variant};
 use crate::sandbox::{self, Cancel, Rung, Settled};
 use crate::solver::SolveError;
@@ -153,7 +153,7 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     args.caches.open(&mut engine, view)?;
     args.limits.apply(&mut engine)?;
     let mut all = Vec::new();
-    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
+    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(Profile::Quick), epoch };
     for arch in architectures {
         let built = corridor.build(&requests, *arch, view)?;
         let tree = built.solved.snapshot.clone();
@@ -215,7 +215,7 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
     args.limits.apply(&mut engine)?;
     let epoch = session.epoch(&project);
     let mut all = Vec::new();
-    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
+    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(Profile::Release), epoch };
     // Wrong versions are found before the first of many minutes is spent.
     for variant in &variants {
         corridor.lower(&[python(variant)], variant.arch)?;
@@ -270,7 +270,7 @@ fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure>
         let epoch = session.epoch(&project);
         project
             .recipes
-            .lower(&requests(&args.recipes)?, args.arch.unwrap_or(Arch::X86_64), session.profile(), epoch)?
+            .lower(&requests(&args.recipes)?, args.arch.unwrap_or(Arch::X86_64), session.profile(Profile::Quick), epoch)?
             .graph
     };
     let bytes = match args.format {
