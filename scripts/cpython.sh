@@ -53,15 +53,7 @@ sed -i 's,^\(BLDSHARED=.*\)\$(PY_CORE_LDFLAGS),\1$(PY_LDFLAGS) -Wl\,-z\,relro -W
 $CC -Os -g0 -std=gnu11 -ffreestanding -fno-builtin -fno-tree-loop-distribute-patterns -fno-stack-protector -fno-pie \
     -fno-asynchronous-unwind-tables -Wall -Wextra -Werror -c /scripts/cpython/entry.c -o /build/entry.o
 
-# Functions that musl has only byte by byte; they prove themselves before they are linked. i686 promises no SSE2.
-memory_object=
-if [ "$DOCKLESS_ARCH" = x86_64 ]; then
-    memory_object=/build/memory.o
-    $CC -O2 -g0 -std=gnu11 -fno-builtin -fno-tree-loop-distribute-patterns -fno-pie -Wall -Wextra -Werror \
-        -c /scripts/cpython/memory.c -o $memory_object
-    $CC -O1 -g0 -std=gnu11 -fno-builtin -no-pie -Wall -Wextra -Werror /scripts/cpython/memory-test.c $memory_object -o /build/memory-test
-    /build/memory-test
-fi
+. /scripts/cpython/memory.sh
 
 # Our flags concern the interpreter only and stay away from what sysconfig tells extension builders (the *_NODIST variables).
 # -fno-pie: the interpreter is at a fixed address, as Debian's is: two hundredths faster, and much more on x86, which has no
@@ -74,7 +66,7 @@ CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 #   its own OpenSSL uses its own. stack-size: musl gives threads what PT_GNU_STACK says, 128 KiB otherwise. mimalloc.o: an object,
 #   not an archive, for --exclude-libs would hide it and nobody would use it.
 LINKFORSHARED="-Wl,-export-dynamic -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
-LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_object $PREFIX/lib/mimalloc.o"
+LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_objects $PREFIX/lib/mimalloc.o"
 # Nothing is compiled with CXX, but sysconfig tells it to extension builders: never the host's.
 CXX=$TRIPLE-g++
 export CXX CFLAGS CFLAGS_NODIST OPT CPPFLAGS LDFLAGS LINKFORSHARED

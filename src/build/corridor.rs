@@ -48,9 +48,8 @@ impl Corridor<'_> {
 /// Returns what the sources of a lowered graph stand for.
 pub fn inputs(project: &Project, lowered: &Lowered) -> Inputs {
     let files = lowered.sources.iter().map(|(digest, choice)| (*digest, pinned(choice))).collect();
-    let directory = |(name, path): (&str, &str)| {
-        (name.to_owned(), Directory { path: project.root.join(path), normal: true })
-    };
+    let directory =
+        |(name, path): (&str, &str)| (name.to_owned(), Directory { path: project.root.join(path), normal: true });
     let images = lowered.images.iter().filter_map(|(digest, name)| Some((*digest, project.rootfs.get(name)?.clone())));
     Inputs {
         directories: [("scripts", "scripts"), (PROFILES, "recipes/profiles")].map(directory).into(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
+use super::args::{self, Cli, Command, DoctorFormat, GraphFormat, ProfileCommand};
 use super::cache::cache;
 use super::dockerfile::{self, DockerfileArgs};
 use super::failure::Failure;
@@ -18,7 +18,7 @@ use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, proof, recipe_image, report, signals};
+use super::{doctor, profile, proof, recipe_image, report, signals};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -72,6 +72,10 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             watched(&session, |view| image::outside(&session, command, &cancel, view))
         }
         Command::Cache(command) => inside(|inside| watched(&session, |view| cache(&session, command, &inside, view))),
+        Command::Profile(ProfileCommand::Train(args)) => {
+            stepping(&session, |inside, view| profile::train(&session, args, inside, view))
+        }
+        Command::Profile(command) => profile::outside(&session, command),
         Command::Lock(args) => watched(&session, |view| lock(&session, args, view)),
         Command::Fetch(args) => watched(&session, |view| fetch(&session, args, view)),
         Command::Doctor(args) => doctor(&session, args),
@@ -270,7 +274,12 @@ fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure>
         let epoch = session.epoch(&project);
         project
             .recipes
-            .lower(&requests(&args.recipes)?, args.arch.unwrap_or(Arch::X86_64), session.profile(Profile::Quick), epoch)?
+            .lower(
+                &requests(&args.recipes)?,
+                args.arch.unwrap_or(Arch::X86_64),
+                session.profile(Profile::Quick),
+                epoch,
+            )?
             .graph
     };
     let bytes = match args.format {

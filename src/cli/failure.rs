@@ -18,6 +18,7 @@ use crate::snapshot::SnapshotError;
 use crate::solver::SolveError;
 use crate::source::SourceError;
 use crate::store::StoreError;
+use crate::training::TrainingError;
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,8 @@ pub(super) enum Failure {
     Limits(#[from] CgroupError),
     #[error(transparent)]
     Collect(#[from] CollectError),
+    #[error(transparent)]
+    Training(#[from] TrainingError),
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error("the store `{}` is in use", root.display())]
@@ -145,6 +148,7 @@ impl Failure {
             Self::Proof(ProofError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
             }
+            Self::Training(_) => (Exit::Input, Some("an archive that `dockless profile train` made".to_owned())),
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Unproven { .. } => (Exit::Failed, None),

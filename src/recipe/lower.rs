@@ -100,6 +100,20 @@ pub const PROFILES: &str = "profiles";
 pub const JOBSERVER: &str = "dockless.jobserver";
 
 impl Recipes {
+    /// Returns the recipes that can be trained among `name` and all that it needs.
+    pub fn profiled(&self, name: &str) -> Result<BTreeSet<String>, RecipeError> {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![name.to_owned()]);
+        while let Some(name) = open.pop() {
+            let known = || self.recipes.keys().cloned().collect();
+            let unknown = || RecipeError::UnknownRecipe { name: name.clone(), known: known() };
+            let recipe = self.recipes.get(&name).ok_or_else(unknown)?;
+            if seen.insert(name) {
+                open.extend(recipe.needs.iter().cloned());
+            }
+        }
+        Ok(seen.into_iter().filter(|name| self.recipes[name].profiled).collect())
+    }
+
     /// Lowers `requests` for `arch`; several results are merged into one. `epoch` is in seconds since 1970.
     pub fn lower(
         &self,
