@@ -66,3 +66,7 @@ make_release() {
 }
 
 make_"$DOCKLESS_PROFILE"
+# For PYTHON.json.
+mkdir -p /out/share
+printf '{"profile": "%s", "archive": "%s", "sha256": "%s"}\n' "$DOCKLESS_PROFILE" "${DOCKLESS_TRAINED:-}" "${DOCKLESS_TRAINED_SHA256:-}" \
+    > /out/share/profile.json

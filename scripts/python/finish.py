@@ -301,6 +301,7 @@ def describe(tree, program, versions):
     machine = {"x86_64": "x86_64", "x86": "i686"}[os.environ["DOCKLESS_ARCH"]]
     known = {name: read(os.path.join(versions, name)).decode().strip() for name in sorted(os.listdir(versions))}
     licences = os.path.join(tree, "share", "licenses")
+    built = json.loads(read(os.path.join(os.path.dirname(versions), "profile.json")))
     def relative(path):
         return os.path.relpath(path, INSTALLED if path.startswith(INSTALLED) else tree)
     sizes = [os.path.getsize(path) for path in files(tree)]
@@ -311,7 +312,8 @@ def describe(tree, program, versions):
         "series": "%d.%d" % sys.version_info[:2],
         "architecture": os.environ["DOCKLESS_ARCH"],
         "triple": os.environ["DOCKLESS_TRIPLE"],
-        "profile": os.environ["DOCKLESS_PROFILE"],
+        "profile": built["profile"],
+        "trained_profile": {"file": built["archive"], "sha256": built["sha256"]} if built["archive"] else None,
         "libc": {"name": "musl", "version": known["musl"]},
         "abi": {
             "soabi": variable("SOABI"),

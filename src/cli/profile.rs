@@ -61,7 +61,7 @@ pub(super) fn train(
             };
             publish(&directory, &profile, &archive)?;
             view.event(&Event::Note { message: &format!("{}: {} bytes", profile.archive, profile.size) });
-            view.suspend(|| println(&format!("{}{}", table(&[profile.clone()]), said.trim_end())))?;
+            view.suspend(|| println(&format!("{}{}", table(std::slice::from_ref(&profile)), said.trim_end())))?;
         }
     }
     Ok(ExitCode::SUCCESS)
