@@ -77,6 +77,8 @@ if [ -n "${DOCKLESS_FREE_THREADED:-}" ]; then
     grep -q -e '^  --disable-gil' configure || refuse "CPython $DOCKLESS_VERSION has no free-threaded build"
     options=--disable-gil
 fi
+# Test modules are libraries, and libraries with counters would have to bring what writes them.
+if [ "$DOCKLESS_PROFILE" = train ] && grep -q -e --disable-test-modules configure; then options="$options --disable-test-modules"; fi
 for option in --with-system-ffi --without-static-libpython; do
     case $option in
     --without-*) name=--with-${option#--without-} ;;
@@ -104,7 +106,7 @@ case $series in
     # Setup.stdlib is not read by this version unless it is made the local one, and leaves out what setup.py knew better.
     sed '/^# Test modules/,$d' Modules/Setup.stdlib > Modules/Setup.local
     cat /scripts/cpython/Setup-3.11 >> Modules/Setup.local
-    sed -n '/^# Test modules/,$p' Modules/Setup.stdlib >> Modules/Setup.local ;;
+    if [ "$DOCKLESS_PROFILE" != train ]; then sed -n '/^# Test modules/,$p' Modules/Setup.stdlib >> Modules/Setup.local; fi ;;
 esac
 
 # -no-pie for every program that is linked, by the command line, which sysconfig does not see.
