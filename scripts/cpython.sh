@@ -55,15 +55,7 @@ sed -i 's,^\(BLDSHARED=.*\)\$(PY_CORE_LDFLAGS),\1$(PY_LDFLAGS) -Wl\,-z\,relro -W
 $CC -Os -g0 -std=gnu11 -ffreestanding -fno-builtin -fno-tree-loop-distribute-patterns -fno-stack-protector -fno-pie \
     -fno-asynchronous-unwind-tables -Wall -Wextra -Werror -c /scripts/cpython/entry.c -o /build/entry.o
 
-# Functions that musl has only byte by byte; they prove themselves before they are linked. i686 promises no SSE2.
-memory_object=
-if [ "$DOCKLESS_ARCH" = x86_64 ]; then
-    memory_object=/build/memory.o
-    $CC -O2 -g0 -std=gnu11 -fno-builtin -fno-tree-loop-distribute-patterns -fno-pie -Wall -Wextra -Werror \
-        -c /scripts/cpython/memory.c -o $memory_object
-    $CC -O1 -g0 -std=gnu11 -fno-builtin -no-pie -Wall -Wextra -Werror /scripts/cpython/memory-test.c $memory_object -o /build/memory-test
-    /build/memory-test
-fi
+. /scripts/cpython/memory.sh
 
 # Our flags concern the interpreter only and stay away from what sysconfig tells extension builders (the *_NODIST variables).
 # -fno-pie: the interpreter is at a fixed address, as Debian's is: two hundredths faster, and much more on x86, which has no
@@ -76,7 +68,7 @@ CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 #   its own OpenSSL uses its own. stack-size: musl gives threads what PT_GNU_STACK says, 128 KiB otherwise. mimalloc.o: an object,
 #   not an archive, for --exclude-libs would hide it and nobody would use it.
 LINKFORSHARED="-Wl,-export-dynamic -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
-LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_object $PREFIX/lib/mimalloc.o"
+LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_objects $PREFIX/lib/mimalloc.o"
 # Who takes which part of the interpreter, for cpython/linkmap.py.
 mkdir /build/maps
 LINKFORSHARED="$LINKFORSHARED -Wl,-Map=/build/maps"
@@ -94,6 +86,8 @@ if [ -n "${DOCKLESS_FREE_THREADED:-}" ]; then
     grep -q -e '^  --disable-gil' configure || refuse "CPython $DOCKLESS_VERSION has no free-threaded build"
     options=--disable-gil
 fi
+# Test modules are libraries, and libraries with counters would have to bring what writes them.
+if [ "$DOCKLESS_PROFILE" = train ] && grep -q -e --disable-test-modules configure; then options="$options --disable-test-modules"; fi
 for option in --with-system-ffi --without-static-libpython; do
     case $option in
     --without-*) name=--with-${option#--without-} ;;
@@ -121,16 +115,16 @@ case $series in
     # Setup.stdlib is not read by this version unless it is made the local one, and leaves out what setup.py knew better.
     sed '/^# Test modules/,$d' Modules/Setup.stdlib > Modules/Setup.local
     cat /scripts/cpython/Setup-3.11 >> Modules/Setup.local
-    sed -n '/^# Test modules/,$p' Modules/Setup.stdlib >> Modules/Setup.local ;;
+    if [ "$DOCKLESS_PROFILE" != train ]; then sed -n '/^# Test modules/,$p' Modules/Setup.stdlib >> Modules/Setup.local; fi ;;
 esac
 
 # -no-pie for every program that is linked, by the command line, which sysconfig does not see.
-make LDFLAGS_NODIST=-no-pie
-make install DESTDIR=/build/stage LDFLAGS_NODIST=-no-pie
+. /scripts/cpython/profile.sh
 
-. /scripts/cpython/full.sh
-
-cp -a /build/stage/opt /out/
-mkdir -p /out/share/sizes
-./python -E -S -B /scripts/cpython/linkmap.py /build/maps/python.map > /out/share/sizes/interpreter.json
-licence LICENSE Doc/license.rst
+if [ "$DOCKLESS_PROFILE" != train ]; then
+    . /scripts/cpython/full.sh
+    cp -a /build/stage/opt /out/
+    mkdir -p /out/share/sizes
+    ./python -E -S -B /scripts/cpython/linkmap.py /build/maps/python.map > /out/share/sizes/interpreter.json
+    licence LICENSE Doc/license.rst
+fi

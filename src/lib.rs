@@ -45,3 +45,4 @@ pub mod solver;
 pub mod source;
 pub mod store;
 pub mod sys;
+pub mod training;

@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 9] = [
     &["source", "snapshot", "export", "file", "cache", "attest"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
     &["llb", "pattern", "store", "http", "progress", "ownership", "cgroup"],
-    &["oci", "sys"],
+    &["oci", "sys", "training"],
 ];
 
 const LINES: usize = 500;

@@ -60,6 +60,7 @@ mod messages_report;
 mod owners;
 mod patterns;
 mod policies;
+mod profiles;
 mod recipe_images;
 mod recipes;
 mod registries;

@@ -80,6 +80,7 @@ fn recipes() -> Recipes {
             ["bookworm-x86_64", "bookworm-x86"].map(|name| (name.to_owned(), Digest::of(name.as_bytes()))),
         ),
         bases: BTreeMap::new(),
+        profiles: Vec::new(),
         matrix: Matrix::parse(matrix, Path::new("recipes/release.toml")).expect("valid matrix"),
     }
 }

@@ -1,6 +1,7 @@
 /*
- * Memory and string functions with SSE2, which every x86-64 has. Linked into the interpreter as an object, so that the whole process
- * uses them: musl's own go byte by byte where CPython spends its time (find, split, comparing and sorting strings).
+ * Memory and string functions with SSE2, which every x86-64 has; on x86, memory-x86.c asks the processor. Linked into the interpreter
+ * as an object, so that the whole process uses them: musl's own go byte by byte where CPython spends its time (find, split, comparing
+ * and sorting strings).
  *
  * Always holds: no byte outside the operands is written; bytes outside are read only inside an aligned group of 16 (memchr: block
  * of 64) that holds a byte of the operand, hence never on another page. memory-test.c proves both at page ends, in every build.
@@ -11,7 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* On x86 these are called by those that choose, under names of their own. */
+#ifdef __x86_64__
 #define API __attribute__((visibility("default")))
+#define NAME(function) function
+#else
+#define API __attribute__((visibility("hidden")))
+#define NAME(function) function##_sse2
+#endif
 
 typedef __m128i Group;
 enum { GROUP = 16, BLOCK = 4 * GROUP };
@@ -28,7 +36,7 @@ static inline Group load_aligned(const unsigned char *p) { return _mm_load_si128
 /* One bit a byte: where the two are equal. */
 static inline unsigned equal(Group a, Group b) { return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(a, b)); }
 
-API void *memchr(const void *start, int value, size_t size)
+API void *NAME(memchr)(const void *start, int value, size_t size)
 {
 	const unsigned char *p = start;
 	if (size == 0) return NULL;
@@ -61,7 +69,7 @@ API void *memchr(const void *start, int value, size_t size)
 	return NULL;
 }
 
-API void *memrchr(const void *start, int value, size_t size)
+API void *NAME(memrchr)(const void *start, int value, size_t size)
 {
 	const unsigned char *p = start;
 	Group wanted = _mm_set1_epi8((char)value);
@@ -75,7 +83,7 @@ API void *memrchr(const void *start, int value, size_t size)
 	return NULL;
 }
 
-API size_t strlen(const char *text)
+API size_t NAME(strlen)(const char *text)
 {
 	const unsigned char *p = (const unsigned char *)text;
 	Group zero = _mm_setzero_si128();
@@ -95,7 +103,7 @@ static inline int order(uint64_t a, uint64_t b)
 	return a < b ? -1 : a > b;
 }
 
-API int memcmp(const void *left, const void *right, size_t size)
+API int NAME(memcmp)(const void *left, const void *right, size_t size)
 {
 	const unsigned char *a = left, *b = right;
 	if (size >= GROUP) {
@@ -125,7 +133,7 @@ API int memcmp(const void *left, const void *right, size_t size)
 }
 
 /* Up to two blocks are read whole before anything is written; longer ones go in the direction that never meets its own output. */
-API void *memmove(void *to, const void *from, size_t size)
+API void *NAME(memmove)(void *to, const void *from, size_t size)
 {
 	unsigned char *d = to;
 	const unsigned char *s = from;
@@ -193,9 +201,11 @@ API void *memmove(void *to, const void *from, size_t size)
 	return to;
 }
 
+#ifdef __x86_64__
 API void *memcpy(void *restrict to, const void *restrict from, size_t size) __attribute__((alias("memmove")));
+#endif
 
-API void *memset(void *to, int value, size_t size)
+API void *NAME(memset)(void *to, int value, size_t size)
 {
 	unsigned char *d = to;
 	uint64_t pattern = 0x0101010101010101u * (unsigned char)value;

@@ -304,6 +304,7 @@ def describe(tree, program, share):
     versions = os.path.join(share, "versions")
     known = {name: read(os.path.join(versions, name)).decode().strip() for name in sorted(os.listdir(versions))}
     licences = os.path.join(tree, "share", "licenses")
+    built = json.loads(read(os.path.join(os.path.dirname(versions), "profile.json")))
     def relative(path):
         return os.path.relpath(path, INSTALLED if path.startswith(INSTALLED) else tree)
     description = {
@@ -313,7 +314,8 @@ def describe(tree, program, share):
         "series": "%d.%d" % sys.version_info[:2],
         "architecture": os.environ["DOCKLESS_ARCH"],
         "triple": os.environ["DOCKLESS_TRIPLE"],
-        "profile": os.environ["DOCKLESS_PROFILE"],
+        "profile": built["profile"],
+        "trained_profile": {"file": built["archive"], "sha256": built["sha256"]} if built["archive"] else None,
         "libc": {"name": "musl", "version": known["musl"]},
         "abi": {
             "soabi": variable("SOABI"),

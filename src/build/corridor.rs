@@ -4,7 +4,7 @@ use super::{BuildError, Project};
 use crate::engine::Engine;
 use crate::oci::Arch;
 use crate::progress::{Event, Progress};
-use crate::recipe::{Choice, Lowered, Profile, Request, Version};
+use crate::recipe::{Choice, Lowered, PROFILES, Profile, Request, Version};
 use crate::solver::{Directory, Inputs, Solved};
 use crate::source::Pinned;
 
@@ -48,9 +48,11 @@ impl Corridor<'_> {
 /// Returns what the sources of a lowered graph stand for.
 pub fn inputs(project: &Project, lowered: &Lowered) -> Inputs {
     let files = lowered.sources.iter().map(|(digest, choice)| (*digest, pinned(choice))).collect();
+    let directory =
+        |(name, path): (&str, &str)| (name.to_owned(), Directory { path: project.root.join(path), normal: true });
     let images = lowered.images.iter().filter_map(|(digest, name)| Some((*digest, project.rootfs.get(name)?.clone())));
     Inputs {
-        directories: [("scripts".to_owned(), Directory { path: project.root.join("scripts"), normal: true })].into(),
+        directories: [("scripts", "scripts"), (PROFILES, "recipes/profiles")].map(directory).into(),
         files,
         images: images.collect(),
         ..Inputs::default()
@@ -69,6 +71,14 @@ fn say(lowered: &Lowered, requests: &[Request], arch: Arch, progress: &dyn Progr
     for request in requests {
         let version = lowered.versions.get(&request.name).map_or("", String::as_str);
         note(format!("building {} {version} for {arch}", request.name));
+    }
+    for (package, trained) in &lowered.trained {
+        let (profile, version) = (trained.profile.stem(), &trained.version);
+        note(if trained.exact {
+            format!("{package} {version} is optimised by its trained profile {profile}")
+        } else {
+            format!("{package} {version} has no trained profile: that of the nearest release is taken, {profile}")
+        });
     }
     let mut sets = std::collections::BTreeMap::<&str, Vec<String>>::new();
     for choice in lowered.sources.values() {

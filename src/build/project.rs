@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::BuildError;
 use crate::oci::Digest;
-use crate::recipe::{BaseRoot, Matrix, Recipe, RecipeError, Recipes, SourceLock};
+use crate::recipe::{BaseRoot, Matrix, PROFILES, Recipe, RecipeError, Recipes, SourceLock, TrainedProfile};
 use crate::rootfs::{BaseImage, Rootfs};
 use crate::source;
 
@@ -52,6 +52,7 @@ impl Project {
             return Err(BuildError::Io { action: "read", path, source: std::io::ErrorKind::NotFound.into() });
         };
         let locks = locks(&recipes_directory.join("locks"), sets)?;
+        let profiles = profiles(&recipes_directory.join(PROFILES))?;
         let (rootfs, bases) = roots(&root.join("rootfs"))?;
         let images: BTreeMap<String, Digest> =
             rootfs.iter().map(|(name, rootfs)| (name.clone(), rootfs.lock.manifest)).collect();
@@ -59,7 +60,7 @@ impl Project {
             let pins = base.pins().iter().map(|(arch, pin)| (*arch, pin.to_string())).collect();
             (name.clone(), BaseRoot { image: base.base.image.to_string(), pins })
         });
-        let recipes = Recipes { recipes, locks, images, bases: images_of.collect(), matrix };
+        let recipes = Recipes { recipes, locks, images, bases: images_of.collect(), profiles, matrix };
         Ok(Self { root: root.to_owned(), recipes, rootfs, bases })
     }
 }
@@ -87,6 +88,14 @@ fn roots(directory: &Path) -> Result<Roots, BuildError> {
         }
     }
     Ok((rootfs, bases))
+}
+
+/// Reads what was trained; a project may have none.
+fn profiles(directory: &Path) -> Result<Vec<TrainedProfile>, BuildError> {
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    files(directory, "toml")?.iter().map(|path| Ok(TrainedProfile::parse(&read(path)?, path)?)).collect()
 }
 
 fn locks(directory: &Path, sets: &[String]) -> Result<Vec<SourceLock>, BuildError> {

@@ -41,9 +41,9 @@ pub(crate) struct Global {
     /// Source sets in order of preference; what the first does not have comes from the next
     #[arg(long, global = true, value_name = "SET", value_delimiter = ',', default_values_t = crate::build::SETS.map(str::to_owned), env = "DOCKLESS_SOURCES")]
     pub(crate) sources: Vec<String>,
-    /// How much a build may cost
-    #[arg(long, global = true, value_enum, default_value_t = ProfileArg::Quick, env = "DOCKLESS_PROFILE")]
-    pub(crate) profile: ProfileArg,
+    /// How much a build may cost [default: release for `release`, quick for all else]
+    #[arg(long, global = true, value_enum, env = "DOCKLESS_PROFILE")]
+    pub(crate) profile: Option<ProfileArg>,
     /// Debian mirror to fetch from instead of the host's apt configuration; may be repeated
     #[arg(long, global = true, value_name = "URL", env = "DOCKLESS_DEBIAN_MIRROR", value_delimiter = ',')]
     pub(crate) debian_mirror: Vec<String>,
@@ -103,8 +103,10 @@ pub(crate) enum IsolationArg {
 /// Profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProfileArg {
-    /// Plain optimisation, no training run
+    /// Plain optimisation
     Quick,
+    /// Optimised by trained profiles (recipes/profiles/), and at link time
+    Release,
 }
 
 /// What to do.
@@ -127,6 +129,9 @@ pub(crate) enum Command {
     /// Says what takes room in the store, and removes what may go
     #[command(subcommand)]
     Cache(crate::cli::cache::CacheCommand),
+    /// Trains, lists and compares the profiles that releases are optimised by
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Checks the locks, or resolves root filesystems anew
     Lock(Lock),
     /// Downloads and verifies everything that a build needs
@@ -274,6 +279,39 @@ fn named_path(text: &str) -> Result<(String, PathBuf), String> {
         Some((name, directory)) if !name.is_empty() && !directory.is_empty() => Ok((name.to_owned(), directory.into())),
         _ => Err("write NAME=DIR".to_owned()),
     }
+}
+
+/// What `profile` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// Builds with counters, runs the training load, and pins what was counted in recipes/profiles/
+    ///
+    /// What the same inputs have counted before is taken from the store; --no-cache trains again.
+    Train(ProfileTrain),
+    /// Lists the trained profiles
+    Ls,
+    /// Says what one archive of counts has otherwise than another
+    Diff {
+        /// Older archive
+        #[arg(value_name = "OLD.tar.xz")]
+        old: PathBuf,
+        /// Newer archive
+        #[arg(value_name = "NEW.tar.xz")]
+        new: PathBuf,
+    },
+}
+
+/// Arguments of `profile train`.
+#[derive(Debug, Args)]
+pub(crate) struct ProfileTrain {
+    /// What to train: every package of these recipes that can be
+    #[arg(required = true, value_name = "RECIPE[@VERSION]")]
+    pub(crate) recipes: Vec<String>,
+    /// Architectures
+    #[arg(long, value_delimiter = ',', default_value = "x86_64")]
+    pub(crate) arch: Vec<Arch>,
+    #[command(flatten)]
+    pub(crate) limits: super::limit::LimitArgs,
 }
 
 /// Arguments of `lock`.

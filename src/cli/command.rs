@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use super::args::{self, Cli, Command, DoctorFormat, GraphFormat};
+use super::args::{self, Cli, Command, DoctorFormat, GraphFormat, ProfileCommand};
 use super::cache::cache;
 use super::dockerfile::{self, DockerfileArgs};
 use super::failure::Failure;
@@ -18,14 +18,14 @@ use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, proof, recipe_image, report, signals, suite, trials};
+use super::{doctor, profile, proof, recipe_image, report, signals, suite, trials};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
 use crate::llb;
 use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
-use crate::recipe::Request;
+use crate::recipe::{Profile, Request};
 use crate::release::{self, Variant};
 use crate::sandbox::{self, Cancel, Rung, Settled};
 use crate::solver::SolveError;
@@ -72,6 +72,10 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             watched(&session, |view| image::outside(&session, command, &cancel, view))
         }
         Command::Cache(command) => inside(|inside| watched(&session, |view| cache(&session, command, &inside, view))),
+        Command::Profile(ProfileCommand::Train(args)) => {
+            stepping(&session, |inside, view| profile::train(&session, args, inside, view))
+        }
+        Command::Profile(command) => profile::outside(&session, command),
         Command::Lock(args) => watched(&session, |view| lock(&session, args, view)),
         Command::Fetch(args) => watched(&session, |view| fetch(&session, args, view)),
         Command::Doctor(args) => doctor(&session, args),
@@ -153,7 +157,7 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
     args.caches.open(&mut engine, view)?;
     args.limits.apply(&mut engine)?;
     let mut all = Vec::new();
-    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
+    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(Profile::Quick), epoch };
     for arch in architectures {
         let built = corridor.build(&requests, *arch, view)?;
         let tree = built.solved.snapshot.clone();
@@ -215,7 +219,7 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
     args.limits.apply(&mut engine)?;
     let epoch = session.epoch(&project);
     let mut all = Vec::new();
-    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(), epoch };
+    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(Profile::Release), epoch };
     // Wrong versions are found before the first of many minutes is spent.
     for variant in &variants {
         corridor.lower(&[python(variant)], variant.arch)?;
@@ -291,7 +295,12 @@ fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure>
         let epoch = session.epoch(&project);
         project
             .recipes
-            .lower(&requests(&args.recipes)?, args.arch.unwrap_or(Arch::X86_64), session.profile(), epoch)?
+            .lower(
+                &requests(&args.recipes)?,
+                args.arch.unwrap_or(Arch::X86_64),
+                session.profile(Profile::Quick),
+                epoch,
+            )?
             .graph
     };
     let bytes = match args.format {

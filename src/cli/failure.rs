@@ -18,6 +18,7 @@ use crate::snapshot::SnapshotError;
 use crate::solver::SolveError;
 use crate::source::SourceError;
 use crate::store::StoreError;
+use crate::training::TrainingError;
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,8 @@ pub(super) enum Failure {
     Limits(#[from] CgroupError),
     #[error(transparent)]
     Collect(#[from] CollectError),
+    #[error(transparent)]
+    Training(#[from] TrainingError),
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error("the store `{}` is in use", root.display())]
@@ -184,6 +187,7 @@ impl Failure {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
             }
             Self::Trial(_) => (Exit::Input, None),
+            Self::Training(_) => (Exit::Input, Some("an archive that `dockless profile train` made".to_owned())),
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Unproven { .. } => (Exit::Failed, None),

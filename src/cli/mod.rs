@@ -18,6 +18,7 @@ mod image_show;
 mod limit;
 mod output;
 mod pins;
+mod profile;
 pub mod progress;
 mod proof;
 mod recipe_image;

@@ -10,6 +10,7 @@ use super::session::Session;
 use crate::build;
 use crate::oci::Digest;
 use crate::progress::Progress;
+use crate::recipe::Profile;
 use crate::source;
 
 /// Checks the locks, or writes some anew.
@@ -63,7 +64,7 @@ pub(super) fn fetch(session: &Session<'_>, args: &args::Fetch, view: &View) -> R
     let registry = session.registry_by(&origins)?;
     let epoch = session.epoch(&project);
     for arch in &args.arch {
-        let lowered = project.recipes.lower(&requests, *arch, session.profile(), epoch)?;
+        let lowered = project.recipes.lower(&requests, *arch, session.profile(Profile::Quick), epoch)?;
         let files: Vec<source::Pinned> = lowered.sources.values().map(build::pinned).collect();
         let told: (&dyn Progress, Digest) = (view, lowered.graph.output().vertex);
         source::fetch_all(&store, &files, &origins, source::PARALLEL, told)?;

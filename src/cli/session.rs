@@ -178,11 +178,12 @@ impl Session<'_> {
         Ok(Registry::new(origins.settings(), credentials).with_hosts(hosts(self.global)))
     }
 
-    /// Returns the profile.
-    pub(super) const fn profile(&self) -> Profile {
-        match self.global.profile {
+    /// Returns the profile: as asked for, or `usual`.
+    pub(super) fn profile(&self, usual: Profile) -> Profile {
+        self.global.profile.map_or(usual, |profile| match profile {
             ProfileArg::Quick => Profile::Quick,
-        }
+            ProfileArg::Release => Profile::Release,
+        })
     }
 
     /// Returns `SOURCE_DATE_EPOCH`.

@@ -113,6 +113,18 @@ pub enum RecipeError {
         /// First series that has one.
         first: String,
     },
+    /// Nobody has trained the package for that series and architecture.
+    #[error("there is no trained profile of {package} {version} for {arch}, nor of another release of its series")]
+    Untrained {
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+        /// What is built for.
+        arch: Arch,
+        /// Profiles that there are.
+        known: Vec<String>,
+    },
     /// A version is not one.
     #[error("`{text}` is not a version: write 3.11, 3.11.2, or 3.13t for the free-threaded build")]
     Version {
@@ -163,6 +175,11 @@ impl RecipeError {
                 Some(format!("write `{name}@{version}` for the build with the lock"))
             }
             Self::NoFreeThreading { .. } => Some("write the version without the `t`".to_owned()),
+            Self::Untrained { package, version, arch, known } => Some(format!(
+                "train one: `dockless profile train {package}@{version} --arch {arch}`; or build without: --profile quick; \
+                 trained are: {}",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            )),
             Self::Version { .. } => None,
         }
     }

@@ -3,26 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
+use super::profile::{self, Wanted};
 use super::select::select;
-use super::{Choice, Matrix, Recipe, RecipeError, SourceLock};
+use super::{Choice, Matrix, Profile, Recipe, RecipeError, SourceLock, Trained, TrainedProfile};
 use crate::llb::{Edge, Graph, GraphBuilder, op, pb};
 use crate::oci::{Arch, Digest};
-
-/// How much a build may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// Plain optimisation, no training run: minutes.
-    Quick,
-}
-
-impl Profile {
-    /// Returns the name that flags, steps and file names use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Quick => "quick",
-        }
-    }
-}
 
 /// A package to build, `python@3.11` or `zlib`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +45,8 @@ pub struct Recipes {
     pub images: BTreeMap<String, Digest>,
     /// Root filesystems that are images of registries, by `<name>` or, before that one, `<name>-<arch>`.
     pub bases: BTreeMap<String, BaseRoot>,
+    /// Trained profiles.
+    pub profiles: Vec<TrainedProfile>,
     /// The release matrix.
     pub matrix: Matrix,
 }
@@ -86,6 +73,8 @@ pub struct Lowered {
     pub bases: BTreeMap<String, String>,
     /// Version of every package, by name; `3.13.5t` where it is the free-threaded build.
     pub versions: BTreeMap<String, String>,
+    /// Trained profiles that packages are built with, by name.
+    pub trained: BTreeMap<String, Trained>,
 }
 
 /// Where a step finds things; part of the contract with `scripts/`, described in docs/recipes.md.
@@ -93,6 +82,7 @@ mod place {
     pub(super) const BUILD: &str = "/build";
     pub(super) const DEPS: &str = "/deps";
     pub(super) const OUT: &str = "/out";
+    pub(super) const PROFILE: &str = "/sources/profile";
     pub(super) const SCRIPTS: &str = "/scripts";
     pub(super) const SOURCES: &str = "/sources";
     pub(super) const TMP: &str = "/tmp";
@@ -103,10 +93,27 @@ const PATH: &str = "/deps/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 /// Metadata key (`OpMetadata.description`) of a step's timeout in seconds: LLB has no field for it.
 pub const TIMEOUT: &str = "dockless.timeout";
 
+/// What a graph calls the directory `recipes/profiles/`.
+pub const PROFILES: &str = "profiles";
+
 /// Metadata key of a step whose `make`s share the engine's jobserver; foreign steps see the environment they ask for.
 pub const JOBSERVER: &str = "dockless.jobserver";
 
 impl Recipes {
+    /// Returns the recipes that can be trained among `name` and all that it needs.
+    pub fn profiled(&self, name: &str) -> Result<BTreeSet<String>, RecipeError> {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![name.to_owned()]);
+        while let Some(name) = open.pop() {
+            let known = || self.recipes.keys().cloned().collect();
+            let unknown = || RecipeError::UnknownRecipe { name: name.clone(), known: known() };
+            let recipe = self.recipes.get(&name).ok_or_else(unknown)?;
+            if seen.insert(name) {
+                open.extend(recipe.needs.iter().cloned());
+            }
+        }
+        Ok(seen.into_iter().filter(|name| self.recipes[name].profiled).collect())
+    }
+
     /// Lowers `requests` for `arch`; several results are merged into one. `epoch` is in seconds since 1970.
     pub fn lower(
         &self,
@@ -126,6 +133,7 @@ impl Recipes {
             images: BTreeMap::new(),
             bases: BTreeMap::new(),
             versions: BTreeMap::new(),
+            trained: BTreeMap::new(),
         };
         let mut outputs = Vec::new();
         for request in requests {
@@ -136,8 +144,8 @@ impl Recipes {
             outputs.push(lowering.package(&request.name, request.version.as_deref(), &mut Vec::new())?.output);
         }
         let output = lowering.merged("result", &outputs).expect("at least one request");
-        let Lowering { builder, sources, images, bases, versions, .. } = lowering;
-        Ok(Lowered { graph: builder.finish(output), sources, images, bases, versions })
+        let Lowering { builder, sources, images, bases, versions, trained, .. } = lowering;
+        Ok(Lowered { graph: builder.finish(output), sources, images, bases, versions, trained })
     }
 }
 
@@ -160,6 +168,7 @@ struct Lowering<'a> {
     images: BTreeMap<Digest, String>,
     bases: BTreeMap<String, String>,
     versions: BTreeMap<String, String>,
+    trained: BTreeMap<String, Trained>,
 }
 
 impl<'a> Lowering<'a> {
@@ -242,6 +251,19 @@ impl<'a> Lowering<'a> {
             env.push("DOCKLESS_FREE_THREADED=1".to_owned());
         }
         let text = exact.unwrap_or_else(|| number.to_owned());
+        if let (Some(first), true) = (&first, recipe.profiled && self.profile == Profile::Release) {
+            let wanted =
+                Wanted { package: &recipe.name, version: &text, source: &first.source.digest, arch: self.arch };
+            let trained = profile::choose(&self.recipes.profiles, wanted)?;
+            // By its digest the graph names the bytes, and the step refuses others.
+            env.push(format!("DOCKLESS_TRAINED={}", trained.profile.archive));
+            env.push(format!("DOCKLESS_TRAINED_SHA256={}", trained.profile.sha256));
+            let archive = op::local(PROFILES, std::slice::from_ref(&trained.profile.archive));
+            let label = format!("profile of {}", recipe.name);
+            let archive = self.builder.add(&label, archive, &[], self.arch, &needs_caps);
+            step.mount(archive, place::PROFILE);
+            self.trained.insert(recipe.name.clone(), trained);
+        }
         let output = self.exec(recipe, &text, env, step);
         self.versions.insert(recipe.name.clone(), text);
         Ok(Built { output, needs })
@@ -321,7 +343,7 @@ impl<'a> Lowering<'a> {
             ("DOCKLESS_PACKAGE", &recipe.name),
             ("DOCKLESS_VERSION", version),
             ("DOCKLESS_ARCH", self.arch.name()),
-            ("DOCKLESS_PROFILE", self.profile.name()),
+            ("DOCKLESS_PROFILE", if recipe.profiled { self.profile } else { Profile::Quick }.name()),
             ("DOCKLESS_TRIPLE", self.arch.triple()),
         ];
         let fixed = fixed.iter().map(|(key, value)| format!("{key}={value}"));

@@ -3,6 +3,7 @@
 //! ```text
 //! recipes/<package>.toml      how one package is built           -> Recipe
 //! recipes/locks/<set>.lock    every source by sha256 and origins -> SourceLock
+//! recipes/profiles/<…>.toml   what a training run counted        -> TrainedProfile
 //! recipes/release.toml        the matrix                         -> Matrix
 //! ```
 //!
@@ -19,14 +20,16 @@ mod lock;
 mod lower;
 mod matrix;
 mod parse;
+mod profile;
 mod select;
 mod version;
 
 pub use image::RecipeImage;
 pub use lock::{LockedSource, SourceLock};
-pub use lower::{BaseRoot, JOBSERVER, Lowered, Profile, Recipes, Request, TIMEOUT};
+pub use lower::{BaseRoot, JOBSERVER, Lowered, PROFILES, Recipes, Request, TIMEOUT};
 pub use matrix::Matrix;
 pub use parse::{Addition, Recipe};
+pub use profile::{Profile, Trained, TrainedProfile};
 pub use select::Choice;
 pub use version::Version;
 

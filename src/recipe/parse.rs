@@ -40,6 +40,8 @@ pub struct Recipe {
     pub series: bool,
     /// The first series that has a free-threaded build (`python@3.13t`), for recipes with `series`; none: no version has.
     pub free_threaded: Option<String>,
+    /// Whether it can be trained: profile `release` builds it with counts of `recipes/profiles/`.
+    pub profiled: bool,
     /// How long the step may run.
     pub timeout: Duration,
     /// Environment of the step.
@@ -89,6 +91,8 @@ struct File {
     #[serde(default)]
     series: bool,
     free_threaded: Option<Spanned<String>>,
+    #[serde(default)]
+    profiled: bool,
     timeout: Option<Spanned<String>>,
     #[serde(default)]
     env: BTreeMap<Spanned<String>, String>,
@@ -182,6 +186,7 @@ impl Recipe {
             rootfs: file.rootfs.unwrap_or_else(|| "bookworm".to_owned()),
             series: file.series,
             free_threaded: file.free_threaded.map(Spanned::into_inner),
+            profiled: file.profiled,
             timeout,
             env: file.env.into_iter().map(|(key, value)| (key.into_inner(), value)).collect(),
             arch,
