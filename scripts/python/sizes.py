@@ -3,25 +3,26 @@ import json
 import os
 import zlib
 
-# A path is in the first part whose beginning it has; {lib} is lib/python3.X.
+# A path is in the first part that it is or whose beginning (with a `*`) it has; {lib} is lib/python3.X.
 PARTS = (
-    ("debug information", "bin/.debug/"),
     ("interpreter", "bin/{program}"),
-    ("scripts", "bin/"),
-    ("libc", "shared_libraries/"),
-    ("tcl", "lib/tcl"),
-    ("tk", "lib/tk"),
-    ("pip", "{lib}/site-packages/pip"),
-    ("site-packages", "{lib}/site-packages/"),
-    ("ensurepip", "{lib}/ensurepip/"),
-    ("configuration", "{lib}/config-"),
-    ("configuration", "{lib}/_sysconfig"),
-    ("configuration", "lib/pkgconfig/"),
-    ("extension modules", "{lib}/lib-dynload/"),
-    ("standard library", "{lib}/"),
-    ("headers", "include/"),
-    ("certificates", "share/ca-certificates/"),
-    ("licences", "share/licenses/"),
+    ("debug information", "bin/.debug/*"),
+    ("scripts", "bin/*"),
+    ("libc", "shared_libraries/lib/libc.so"),
+    ("shared libraries", "shared_libraries/*"),
+    ("tcl", "lib/tcl*"),
+    ("tk", "lib/tk*"),
+    ("pip", "{lib}/site-packages/pip*"),
+    ("site-packages", "{lib}/site-packages/*"),
+    ("ensurepip", "{lib}/ensurepip/*"),
+    ("configuration", "{lib}/config-*"),
+    ("configuration", "{lib}/_sysconfig*"),
+    ("configuration", "lib/pkgconfig/*"),
+    ("extension modules", "{lib}/lib-dynload/*"),
+    ("standard library", "{lib}/*"),
+    ("headers", "include/*"),
+    ("certificates", "share/ca-certificates/*"),
+    ("licences", "share/licenses/*"),
 )
 BYTE_CODE = "/__pycache__/"
 
@@ -32,8 +33,9 @@ TESTS = {"test", "tests", "idle_test"}
 def part(path, program):
     if TESTS & set(path.split("/")[2:-1]) and "/site-packages/" not in path:
         return "tests"
-    for name, start in PARTS:
-        if path.startswith(start.format(program=program, lib="lib/" + program)):
+    for name, pattern in PARTS:
+        start = pattern.format(program=program, lib="lib/" + program)
+        if path == start or start.endswith("*") and path.startswith(start[:-1]):
             if name == "configuration" and path.endswith((".a", ".o")):
                 return "static pieces"
             return name + (" (byte code)" if BYTE_CODE in path else "")
