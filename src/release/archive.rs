@@ -34,6 +34,9 @@ const BUILD_PATHS: [&[u8]; 5] = [b"/build", b"/deps", b"/out", b"/scripts", b"/s
 /// Where a tree has its C library.
 const LIBC: &str = "opt/python/shared_libraries/lib/libc.so";
 
+/// Where a tree has its programs.
+const PROGRAMS: &str = "opt/python/bin/";
+
 /// A file larger than this is no part of Python; a bound for what is read into memory.
 const LARGEST: u64 = 256 << 20;
 
@@ -153,7 +156,11 @@ fn file(name: &str, bytes: &[u8], findings: &mut Findings) {
             if *findings.arch.get_or_insert(arch) != arch {
                 findings.elf.push(format!("{name}: {arch} among others"));
             }
-            let role = if name == LIBC { Role::Libc } else { Role::Ordinary };
+            let role = match name {
+                LIBC => Role::Libc,
+                name if name.starts_with(PROGRAMS) => Role::Program,
+                _ => Role::Ordinary,
+            };
             findings.elf.extend(elf::faults(bytes, arch, role).into_iter().map(|fault| format!("{name} {fault}")));
         }
     }

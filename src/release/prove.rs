@@ -17,6 +17,7 @@ use crate::oci::{Arch, Digest, Hasher};
 use crate::sandbox::{Cancel, Launcher, Mount, SandboxError, Step, StepMount};
 
 const CHECKS: &str = include_str!("checks.py");
+const CONTRACT: &str = include_str!("contract.py");
 
 /// How one check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,18 +96,20 @@ impl Proof {
 }
 
 /// Scenarios of `checks.py`, and how long each may take.
-const SCENARIOS: [(&str, u64); 6] = [
+const SCENARIOS: [(&str, u64); 8] = [
     ("library", 120),
     ("without-proc", 120),
     ("moved", 120),
     ("process", 120),
     ("environments", 300),
     ("scripts", 120),
+    ("contract", 120),
+    ("compiler", 120),
 ];
 
 /// Returns what proofs of this version check, as a digest: a proof of another edition proves something else.
 pub fn edition() -> Digest {
-    Digest::of(concat!(env!("CARGO_PKG_VERSION"), "\n", include_str!("checks.py")).as_bytes())
+    Digest::of([env!("CARGO_PKG_VERSION"), CHECKS, CONTRACT].join("\n").as_bytes())
 }
 
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
@@ -145,8 +148,11 @@ fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
     let options = UnpackOptions { single_id: true, whiteouts: false, ..UnpackOptions::default() };
     layer::unpack(open(tarball)?, root, &options)
         .map_err(|source| ProofError::Unpack { path: tarball.to_owned(), source: Box::new(source) })?;
-    let checks = root.join("checks.py");
-    fs::write(&checks, CHECKS).map_err(|source| io_error("write", &checks, source))
+    for (name, program) in [("checks.py", CHECKS), ("contract.py", CONTRACT)] {
+        let path = root.join(name);
+        fs::write(&path, program).map_err(|source| io_error("write", &path, source))?;
+    }
+    Ok(())
 }
 
 /// Returns what a scenario sees beside the tree at `/opt/python`.
@@ -160,9 +166,9 @@ fn mounts(root: &Path, scenario: &str) -> Vec<StepMount> {
             let memory = StepMount::new("/empty/tmp", Mount::Tmpfs { size: None });
             vec![show(root, "/empty"), memory]
         }
-        "moved" => vec![show(&root.join("opt"), "/moved")],
+        "moved" | "contract" => vec![show(&root.join("opt"), "/moved")],
         // The machine's shell, for scripts that are for a machine with one; the rest of it comes along as it is.
-        "scripts" => {
+        "scripts" | "compiler" => {
             let machine =
                 ["/bin", "/lib", "/lib32", "/lib64", "/usr"].into_iter().filter(|path| Path::new(path).is_dir());
             machine.map(|path| show(Path::new(path), path)).chain([show(&root.join("opt"), "/moved")]).collect()
@@ -179,7 +185,8 @@ fn run(
     launcher: &Launcher,
     cancel: &Cancel,
 ) -> Result<Vec<Row>, ProofError> {
-    let args = ["/opt/python/bin/python3", "/checks.py", scenario].map(str::to_owned).to_vec();
+    let program = if matches!(scenario, "contract" | "compiler") { "/contract.py" } else { "/checks.py" };
+    let args = ["/opt/python/bin/python3", program, scenario].map(str::to_owned).to_vec();
     let mut mounts = mounts(root, scenario);
     mounts.push(StepMount::new("/tmp", Mount::Tmpfs { size: None }));
     let step = Step {
