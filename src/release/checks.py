@@ -423,7 +423,8 @@ def without_proc():
         os.chdir("/")
 
     def inside():
-        need(sorted(os.listdir("/empty")) == ["checks.py", "opt", "tmp", "windows.py"], f"not empty: {os.listdir('/empty')}")
+        there = ["checks.py", "contract.py", "opt", "tmp", "windows.py"]
+        need(sorted(os.listdir("/empty")) == there, f"not empty: {os.listdir('/empty')}")
         who = run("/opt/python/bin/python3", "-c", WHO, preexec_fn=enter)
         need(who == "/opt/python/bin/python3|/opt/python|/opt/python", who)
 
