@@ -120,7 +120,7 @@ pub fn suite(
     if let Some(row) = rows.last_mut() {
         row.elapsed = Some(start.elapsed());
     }
-    Ok(Suite { proof: Proof { digest, arch: Some(arch), rows }, report })
+    Ok(Suite { proof: Proof { digest, arch: Some(arch), rows, sizes: None }, report })
 }
 
 /// Reads the list of a series; a series without one expects that nothing fails.
