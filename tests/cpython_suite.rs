@@ -9,6 +9,8 @@ use std::process::Command;
 use dockless::oci::Arch;
 use dockless::release::{Expectation, Expectations, Outcome, Report, Row, SuiteError, judge, unexpected};
 
+use crate::support::skip;
+
 fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -64,8 +66,10 @@ fn what_is_expected_to_fail_fails_nothing_and_is_counted() {
 
 #[test]
 fn an_unexpected_failure_fails_by_its_name() {
-    let rows = judged(&sample(), &ALL.replace(
-        "    \"test.test_c_locale_coercion.LocaleCoercionTests.test_PYTHONCOERCECLOCALE_not_set\",\n", ""));
+    let rows = judged(
+        &sample(),
+        &ALL.replace("    \"test.test_c_locale_coercion.LocaleCoercionTests.test_PYTHONCOERCECLOCALE_not_set\",\n", ""),
+    );
     let name = "test.test_c_locale_coercion.LocaleCoercionTests.test_PYTHONCOERCECLOCALE_not_set";
     assert_eq!(of(&rows, Outcome::Failed), [name]);
     let why = &rows.iter().find(|row| row.name == name).expect("the row").detail;
@@ -90,10 +94,15 @@ fn methods_in_a_list_do_not_excuse_a_crash_of_their_file() {
 #[test]
 fn what_is_expected_to_fail_and_passes_is_noticed() {
     let expected = |unsteady: &str| {
-        format!("{ALL}\n[[expected]]\ntest = \"test_wait3\"\ncases = [\"test.test_wait3.Wait3Test.test_wait\"]\n{unsteady}reason = \"a clock\"\n")
+        format!(
+            "{ALL}\n[[expected]]\ntest = \"test_wait3\"\ncases = [\"test.test_wait3.Wait3Test.test_wait\"]\n{unsteady}reason = \"a clock\"\n"
+        )
     };
     let rows = judged(&sample(), &expected(""));
-    assert_eq!((of(&rows, Outcome::Failed), of(&rows, Outcome::Noticed)), (vec![], vec!["test.test_wait3.Wait3Test.test_wait"]));
+    assert_eq!(
+        (of(&rows, Outcome::Failed), of(&rows, Outcome::Noticed)),
+        (vec![], vec!["test.test_wait3.Wait3Test.test_wait"])
+    );
     assert_eq!(of(&judged(&sample(), &expected("unsteady = true\n")), Outcome::Noticed), [""; 0]);
 }
 
@@ -103,7 +112,9 @@ fn a_list_cannot_name_what_does_not_exist() {
     assert_eq!(of(&rows, Outcome::Failed), ["test_nowhere"]);
     let rows = judged(
         &sample(),
-        &format!("{ALL}\n[[expected]]\ntest = \"test_wait3\"\ncases = [\"test.test_wait3.No.test_x\"]\nreason = \"none\"\n"),
+        &format!(
+            "{ALL}\n[[expected]]\ntest = \"test_wait3\"\ncases = [\"test.test_wait3.No.test_x\"]\nreason = \"none\"\n"
+        ),
     );
     assert_eq!(of(&rows, Outcome::Failed), ["test.test_wait3.No.test_x"]);
 }
@@ -152,7 +163,10 @@ fn the_lists_of_this_project_are_sound() {
     assert!(!entries.is_empty(), "no lists");
     for Expectation { test, reason, cases, .. } in entries {
         assert!(reason.len() > 20, "{test}: `{reason}` tells nobody why");
-        assert!(test.starts_with("test") && cases.iter().all(|case| case.contains('.') || case.contains(' ')), "{test}");
+        assert!(
+            test.starts_with("test") && cases.iter().all(|case| case.contains('.') || case.contains(' ')),
+            "{test}"
+        );
     }
 }
 
@@ -197,8 +211,7 @@ assert traces["setUpClass (test.test_b.C)"].endswith("OSError: 3"), traces
 "#;
     let ran = Command::new("python3").args(["-c", check]).arg(here("src/release/suite")).output();
     let Ok(ran) = ran else {
-        eprintln!("SKIPPED: this machine has no python3 to try the runner with");
-        return;
+        return skip("python3", "the machine has none to try the runner with");
     };
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }

@@ -11,6 +11,7 @@ mod caching_transport;
 mod collecting;
 mod contents;
 mod corpus;
+mod cpython_suite;
 mod disk;
 mod dockerfiles;
 mod dockerfiles_command;
