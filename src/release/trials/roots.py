@@ -125,7 +125,7 @@ def loader():
     need(run(PYTHON, "-c", program, env=dict(hostile, LD_BIND_NOW="1", LD_DEBUG="", LD_AUDIT="/x.so")) == "fine", "other words")
     told = [f"{len(preload)} libraries preloaded"]
     if SHELL:
-        kept = {"LD_LIBRARY_PATH": ":".join(there), "A": "1"}
+        kept = {"LD_LIBRARY_PATH": ":".join(there + ["/nonexistent"]), "A": "1"}
         command = "import os; os.execv('/bin/sh', ['sh', '-c', 'echo $LD_LIBRARY_PATH $A $PYTHONHOME'])"
         said = run(PYTHON, "-c", command, env=kept)
         need(said == kept["LD_LIBRARY_PATH"] + " 1", f"the shell was told {said!r}")
