@@ -6,7 +6,7 @@
     packages.py one NAME           what `use` starts there
 
 ORDER is a JSON object: `environment` (base, venv, copies), `installer` (pip, uv), `packages` (name to requirement), `pins` (name to
-version, dependencies too). Prints one line a package, as `trials.rs` reads them: a word, a tab, the package, a tab, a detail. /work and
+version, dependencies too). Prints one line a package, as `trial.rs` reads them: a word, a tab, the package, a tab, a detail. /work and
 /tmp are writable, and /opt/python where the environment is `base`.
 """
 

@@ -1,7 +1,8 @@
 """What a standalone Python must be able to do in a strange root, run by the Python under test at /opt/python.
 
-Called as `roots.py FACTS`, a JSON object that says what the root is like: `bundle` (where it keeps certificates, or null), `proc`
-(is there a /proc). Prints one line an aspect, as `trials.rs` reads them: `ok`, `FAIL` or `skip`, a tab, the aspect, a tab, a detail.
+Called as `roots.py FACTS`, a JSON object that says what the root is like: `bundle` (where it keeps certificates, or null), `hashed` (by
+hash in /etc/ssl/certs too), `proc` (is there a /proc). Prints one line an aspect, as `trial.rs` reads them: `ok`, `FAIL` or `skip`, a
+tab, the aspect, a tab, a detail.
 Only /tmp is writable. /trial holds this file, authority.pem (trusted by the root's bundle, if it has one) and server.pem.
 """
 
@@ -93,7 +94,7 @@ def scripts():
     names = [name for name in sorted(os.listdir(PREFIX + "/bin")) if name.startswith("pip")]
     for name in names:
         need(" from /opt/python/lib/" in run(f"{PREFIX}/bin/{name}", "--version", env=path), f"{name} is another's")
-    need(run(PREFIX + "/bin/python3-config", "--prefix", env=path) == PREFIX, "python3-config lies")
+    need("json.dumps" in run(PREFIX + "/bin/pydoc3", "json.dumps", env=path), "pydoc3 says something else")
     return ", ".join(names)
 
 
@@ -124,7 +125,7 @@ def loader():
     need(run(PYTHON, "-c", program, env=dict(hostile, LD_BIND_NOW="1", LD_DEBUG="", LD_AUDIT="/x.so")) == "fine", "other words")
     told = [f"{len(preload)} libraries preloaded"]
     if SHELL:
-        kept = {"LD_LIBRARY_PATH": ":".join(there), "A": "1"}
+        kept = {"LD_LIBRARY_PATH": ":".join(there + ["/nonexistent"]), "A": "1"}
         command = "import os; os.execv('/bin/sh', ['sh', '-c', 'echo $LD_LIBRARY_PATH $A $PYTHONHOME'])"
         said = run(PYTHON, "-c", command, env=kept)
         need(said == kept["LD_LIBRARY_PATH"] + " 1", f"the shell was told {said!r}")
@@ -174,12 +175,14 @@ def tls():
 
         os.mkdir("/tmp/certs")
         os.symlink(AUTHORITY, "/tmp/certs/19749069.0")
+        # OpenSSL has a file and a directory: who names the file only still trusts the system's directory.
+        directory = {"SSL_CERT_DIR": "/nonexistent"} if FACTS["hashed"] else {}
         answers = {
             "by default": (visit(), "hello" if FACTS["bundle"] else "refused"),
             "SSL_CERT_FILE": (visit(SSL_CERT_FILE=AUTHORITY), "hello"),
             "SSL_CERT_DIR": (visit(SSL_CERT_DIR="/tmp/certs"), "hello"),
-            "SSL_CERT_FILE of others": (visit(SSL_CERT_FILE=PREFIX + "/share/ca-certificates/cacert.pem"), "refused"),
-            "SSL_CERT_FILE that is missing": (visit(SSL_CERT_FILE="/nonexistent"), "refused"),
+            "SSL_CERT_FILE of others": (visit(SSL_CERT_FILE=PREFIX + "/share/ca-certificates/cacert.pem", **directory), "refused"),
+            "SSL_CERT_FILE that is missing": (visit(SSL_CERT_FILE="/nonexistent", **directory), "refused"),
         }
         wrong = [f"{what}: {got!r}, not {wanted!r}" for what, (got, wanted) in answers.items() if got != wanted]
         need(not wrong, "; ".join(wrong))

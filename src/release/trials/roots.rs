@@ -164,7 +164,7 @@ fn enter(
     tree: &Tree,
     (launcher, cancel): (&Launcher, &Cancel),
 ) -> Result<Vec<Trial>, TrialError> {
-    let facts = json!({ "bundle": root.bundle, "proc": root.proc }).to_string();
+    let facts = json!({ "bundle": root.bundle, "hashed": root.hashed, "proc": root.proc }).to_string();
     let python = || Mount::Bind { source: tree.python(), readonly: true };
     let step = if root.proc {
         tree.step(place, python(), &["/trial/roots.py", &facts], PATIENCE)
