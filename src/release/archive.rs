@@ -44,6 +44,9 @@ const LIBC: &str = "opt/python/shared_libraries/lib/libc.so";
 /// Where a `-full` tree has what debuggers read.
 const DEBUG: &str = "opt/python/bin/.debug/";
 
+/// Where a tree has its programs.
+const PROGRAMS: &str = "opt/python/bin/";
+
 /// A file larger than this is no part of Python; a bound for what is read into memory.
 const LARGEST: u64 = 256 << 20;
 
@@ -171,6 +174,7 @@ fn file(name: &str, bytes: &[u8], findings: &mut Findings) {
             let role = match name {
                 LIBC => Role::Libc,
                 _ if name.starts_with(DEBUG) => Role::Debug,
+                name if name.starts_with(PROGRAMS) => Role::Program,
                 _ => Role::Ordinary,
             };
             findings.elf.extend(elf::faults(bytes, arch, role).into_iter().map(|fault| format!("{name} {fault}")));

@@ -21,6 +21,7 @@ use crate::sandbox::{Cancel, Launcher, Mount, SandboxError, Step, StepMount};
 
 const CHECKS: &str = include_str!("checks.py");
 const WINDOWS: &str = include_str!("windows.py");
+const CONTRACT: &str = include_str!("contract.py");
 
 /// How one check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,8 +106,8 @@ impl Proof {
     }
 }
 
-/// Scenarios of `checks.py` and the one of `windows.py`, and how long each may take.
-const SCENARIOS: [(&str, u64); 7] = [
+/// Scenarios of `checks.py`, of `windows.py` and of `contract.py`, and how long each may take.
+const SCENARIOS: [(&str, u64); 9] = [
     ("library", 120),
     ("without-proc", 120),
     ("moved", 120),
@@ -114,11 +115,13 @@ const SCENARIOS: [(&str, u64); 7] = [
     ("environments", 300),
     ("scripts", 120),
     ("display", 180),
+    ("contract", 120),
+    ("compiler", 120),
 ];
 
 /// Returns what proofs of this version check, as a digest: a proof of another edition proves something else.
 pub fn edition() -> Digest {
-    Digest::of([env!("CARGO_PKG_VERSION"), CHECKS, WINDOWS].join("\n").as_bytes())
+    Digest::of([env!("CARGO_PKG_VERSION"), CHECKS, WINDOWS, CONTRACT].join("\n").as_bytes())
 }
 
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
@@ -158,7 +161,7 @@ fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
         fs::create_dir_all(directory).map_err(|source| io_error("create directory", directory, source))?;
     }
     unpack_tree(tarball, root)?;
-    for (name, program) in [("checks.py", CHECKS), ("windows.py", WINDOWS)] {
+    for (name, program) in [("checks.py", CHECKS), ("contract.py", CONTRACT), ("windows.py", WINDOWS)] {
         let path = root.join(name);
         fs::write(&path, program).map_err(|source| io_error("write", &path, source))?;
     }
@@ -185,9 +188,9 @@ fn mounts(root: &Path, scenario: &str) -> Vec<StepMount> {
             let memory = StepMount::new("/empty/tmp", Mount::Tmpfs { size: None });
             vec![show(root, "/empty"), memory]
         }
-        "moved" => vec![show(&root.join("opt"), "/moved")],
+        "moved" | "contract" => vec![show(&root.join("opt"), "/moved")],
         // The machine's shell, for scripts that are for a machine with one, and its Xvfb; the rest comes along as it is.
-        "scripts" | "display" => {
+        "scripts" | "display" | "compiler" => {
             let machine =
                 ["/bin", "/lib", "/lib32", "/lib64", "/usr"].into_iter().filter(|path| Path::new(path).is_dir());
             machine.map(|path| show(Path::new(path), path)).chain([show(&root.join("opt"), "/moved")]).collect()
@@ -204,7 +207,11 @@ fn run(
     launcher: &Launcher,
     cancel: &Cancel,
 ) -> Result<Vec<Row>, ProofError> {
-    let program = if scenario == "display" { "/windows.py" } else { "/checks.py" };
+    let program = match scenario {
+        "display" => "/windows.py",
+        "contract" | "compiler" => "/contract.py",
+        _ => "/checks.py",
+    };
     let args = ["/opt/python/bin/python3", program, scenario].map(str::to_owned).to_vec();
     let mut mounts = mounts(root, scenario);
     mounts.push(StepMount::new("/tmp", Mount::Tmpfs { size: None }));

@@ -125,7 +125,8 @@ pub(super) fn row(name: &str, outcome: Outcome, detail: &str) -> Row {
 
 /// The line of a trace that names the error, or its last one.
 fn error_line(trace: &str) -> &str {
-    let names = |line: &&str| !line.starts_with(' ') && line.split(':').next().is_some_and(|name| name.ends_with("Error"));
+    let names =
+        |line: &&str| !line.starts_with(' ') && line.split(':').next().is_some_and(|name| name.ends_with("Error"));
     let lines = || trace.lines().rev().filter(|line| !line.trim().is_empty());
     lines().find(names).or_else(|| lines().next()).unwrap_or_default()
 }
