@@ -70,6 +70,19 @@ fn recipes_name_scripts_that_are_there() {
 }
 
 #[test]
+fn every_script_that_builds_somebody_elses_work_keeps_its_licence() {
+    let project = project();
+    let lowered = project.recipes.lower(&[python("3.11")], Arch::X86, Profile::Quick, 0).expect("lowers");
+    let kept: Vec<&str> = lowered.versions.keys().map(String::as_str).filter(|name| *name != "python").collect();
+    assert!(kept.len() > 10, "{kept:?}");
+    for name in kept {
+        let script = project.root.join("scripts").join(&project.recipes.recipes[name].script);
+        let text = std::fs::read_to_string(&script).expect("a script reads");
+        assert!(text.lines().any(|line| line.starts_with("licence ")), "{}: no licence is kept", script.display());
+    }
+}
+
+#[test]
 fn the_graph_of_a_release_is_the_same_bytes_in_every_process() {
     let bytes = || {
         let graph = project().recipes.lower(&[python("3.11")], Arch::X86_64, Profile::Quick, 0).expect("lowers").graph;
