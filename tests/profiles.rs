@@ -173,7 +173,8 @@ fn pinned_archives_are_what_their_descriptions_say() {
 
 /// A .gcda file of functions with number, shape and counters.
 fn gcda(functions: &[(u32, u32, &[u64])]) -> Vec<u8> {
-    let mut words: Vec<u32> = vec![u32::from_be_bytes(*b"gcda"), u32::from_be_bytes(*b"B22*"), 7, 8, 0xa100_0000, 8, 1, 9];
+    let mut words: Vec<u32> =
+        vec![u32::from_be_bytes(*b"gcda"), u32::from_be_bytes(*b"B22*"), 7, 8, 0xa100_0000, 8, 1, 9];
     for (ident, shape, counts) in functions {
         words.extend([0x0100_0000, 12, *ident, 5, *shape, 0x01a1_0000]);
         let bytes = i32::try_from(counts.len() * 8).expect("few");
