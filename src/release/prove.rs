@@ -117,8 +117,6 @@ const SCENARIOS: [(&str, u64); 9] = [
     ("contract", 120),
     ("compiler", 120),
     ("display", 180),
-    ("contract", 120),
-    ("compiler", 120),
 ];
 
 /// Returns what proofs of this version check, as a digest: a proof of another edition proves something else.
