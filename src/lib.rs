@@ -24,6 +24,7 @@ pub mod cache;
 pub mod cgroup;
 pub mod cli;
 pub mod collect;
+pub mod dist;
 pub mod dockerfile;
 pub mod engine;
 pub mod export;
