@@ -39,6 +39,7 @@ pub mod ownership;
 pub mod pattern;
 pub mod policy;
 pub mod progress;
+pub mod publish;
 pub mod recipe;
 pub mod registry;
 pub mod release;

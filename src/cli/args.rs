@@ -119,6 +119,11 @@ pub(crate) enum Command {
     Release(Release),
     /// Proves release tarballs: empty root, moved, venv, pip, ELF checks
     Test(Test),
+    /// Publishes a release directory at GitHub, GitLab, in a registry or in a directory
+    #[command(after_help = super::publish::EXAMPLES)]
+    Publish(Box<super::publish::Publish>),
+    /// Prints the tag of the next release
+    Tag(super::tag::Tag),
     /// Prints the LLB graph of recipes or of a Dockerfile
     Graph(Graph),
     /// Solves an LLB definition read from standard input

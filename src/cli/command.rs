@@ -18,7 +18,7 @@ use super::progress::{Style, View};
 use super::report::Printed;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, profile, proof, recipe_image, report, signals, suite, trials};
+use super::{doctor, profile, proof, publish, recipe_image, report, signals, suite, tag, trials};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -61,6 +61,12 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Build(args) => stepping(&session, |inside, view| build(&session, args, inside, view)),
         Command::Release(args) => stepping(&session, |inside, view| release(&session, args, inside, view)),
         Command::Test(args) => stepping(&session, |inside, view| test(&session, args, &inside, view)),
+        Command::Publish(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| publish::publish(&session, args, &cancel, view))
+        }
+        Command::Tag(args) => tag::tag(&session, args),
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),
         Command::Image(command) if command.is_inside() => {
