@@ -49,5 +49,6 @@ pub mod snapshot;
 pub mod solver;
 pub mod source;
 pub mod store;
+pub mod summary;
 pub mod sys;
 pub mod training;

@@ -74,6 +74,7 @@ mod registries_proxies;
 mod registries_push;
 mod registries_reach;
 mod registries_whole;
+mod release_summaries;
 mod rootfs;
 mod rootfs_images;
 mod rootfs_properties;

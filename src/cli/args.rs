@@ -124,6 +124,9 @@ pub(crate) enum Command {
     Publish(Box<super::publish::Publish>),
     /// Prints the tag of the next release
     Tag(super::tag::Tag),
+    /// Writes notes, metrics and report into a release directory
+    #[command(after_help = super::describe::EXAMPLES)]
+    Describe(super::describe::Describe),
     /// Prints the LLB graph of recipes or of a Dockerfile
     Graph(Graph),
     /// Solves an LLB definition read from standard input

@@ -8,6 +8,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat, ProfileCommand};
 use super::cache::cache;
+use super::describe::describe;
 use super::dockerfile::{self, DockerfileArgs};
 use super::failure::Failure;
 use super::grant::GrantArgs;
@@ -67,6 +68,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             watched(&session, |view| publish::publish(&session, args, &cancel, view))
         }
         Command::Tag(args) => tag::tag(&session, args),
+        Command::Describe(args) => describe(&session, args),
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),
         Command::Image(command) if command.is_inside() => {

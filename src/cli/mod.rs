@@ -8,6 +8,7 @@ mod attest;
 mod cache;
 mod caches;
 mod command;
+mod describe;
 mod dockerfile;
 pub mod doctor;
 mod failure;

@@ -84,6 +84,31 @@ pub(super) fn commit_here(session: &Session<'_>) -> Result<Option<String>, Failu
     Ok(head.map(|head| head.trim().to_owned()).filter(|head| !head.is_empty()))
 }
 
+/// Returns short names and subjects of the commits between two that changed what is built, newest first; none where git
+/// does not know them.
+pub(super) fn commits_since(
+    session: &Session<'_>,
+    before: &str,
+    after: &str,
+) -> Result<Vec<(String, String)>, Failure> {
+    let range = format!("{before}..{after}");
+    let arguments = [
+        "log",
+        "--no-merges",
+        "--max-count=200",
+        "--format=%h%x09%s",
+        "--end-of-options",
+        &range,
+        "--",
+        "recipes",
+        "rootfs",
+        "scripts",
+    ];
+    let listed = git(&session.project_root()?, &arguments)?.unwrap_or_default();
+    let commit = |line: &str| line.split_once('\t').map(|(name, subject)| (name.to_owned(), subject.to_owned()));
+    Ok(listed.lines().filter_map(commit).collect())
+}
+
 /// Returns what git prints, if it succeeds.
 fn git(root: &Path, arguments: &[&str]) -> Result<Option<String>, Failure> {
     let mut command = Command::new("git");
