@@ -34,6 +34,7 @@ pub mod http;
 pub mod image;
 pub mod layer;
 pub mod llb;
+pub mod notify;
 pub mod oci;
 pub mod ownership;
 pub mod pattern;

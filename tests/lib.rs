@@ -57,6 +57,7 @@ mod lowering;
 mod marshalling;
 mod messages_command;
 mod messages_report;
+mod notifying;
 mod owners;
 mod patterns;
 mod policies;

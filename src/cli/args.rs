@@ -127,6 +127,9 @@ pub(crate) enum Command {
     /// Writes notes, metrics and report into a release directory
     #[command(after_help = super::describe::EXAMPLES)]
     Describe(super::describe::Describe),
+    /// Tells chats, webhooks, issues and a Pushgateway what became of a release
+    #[command(after_help = super::notify::EXAMPLES)]
+    Notify(Box<super::notify::Notify>),
     /// Prints the LLB graph of recipes or of a Dockerfile
     Graph(Graph),
     /// Solves an LLB definition read from standard input

@@ -13,6 +13,7 @@ use super::dockerfile::{self, DockerfileArgs};
 use super::failure::Failure;
 use super::grant::GrantArgs;
 use super::image;
+use super::notify::notify;
 use super::output::Surroundings;
 use super::pins::{fetch, lock};
 use super::progress::{Style, View};
@@ -69,6 +70,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         }
         Command::Tag(args) => tag::tag(&session, args),
         Command::Describe(args) => describe(&session, args),
+        Command::Notify(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| notify(&session, args, &cancel, view))
+        }
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),
         Command::Image(command) if command.is_inside() => {

@@ -18,6 +18,7 @@ mod image;
 mod image_given;
 mod image_show;
 mod limit;
+mod notify;
 mod output;
 mod pins;
 mod profile;
