@@ -46,6 +46,7 @@ pub mod registry;
 pub mod release;
 pub mod rootfs;
 pub mod sandbox;
+pub mod scan;
 pub mod snapshot;
 pub mod solver;
 pub mod source;

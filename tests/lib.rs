@@ -79,6 +79,7 @@ mod release_summaries;
 mod rootfs;
 mod rootfs_images;
 mod rootfs_properties;
+mod scanning;
 mod secrets;
 mod situations;
 mod snapshots;

@@ -130,6 +130,9 @@ pub(crate) enum Command {
     /// Tells chats, webhooks, issues and a Pushgateway what became of a release
     #[command(after_help = super::notify::EXAMPLES)]
     Notify(Box<super::notify::Notify>),
+    /// Has installed scanners look at a release
+    #[command(after_help = super::scan::EXAMPLES)]
+    Scan(super::scan::Scan),
     /// Prints the LLB graph of recipes or of a Dockerfile
     Graph(Graph),
     /// Solves an LLB definition read from standard input

@@ -18,6 +18,7 @@ use super::output::Surroundings;
 use super::pins::{fetch, lock};
 use super::progress::{Style, View};
 use super::report::Printed;
+use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
 use super::{doctor, profile, proof, publish, recipe_image, report, signals, suite, tag, trials};
@@ -74,6 +75,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;
             watched(&session, |view| notify(&session, args, &cancel, view))
+        }
+        Command::Scan(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| scan(args, &cancel, view))
         }
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),

@@ -27,6 +27,7 @@ mod proof;
 mod publish;
 mod recipe_image;
 pub mod report;
+mod scan;
 mod session;
 mod signals;
 mod solve;
