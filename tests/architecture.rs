@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 9] = [
     &["cli"],
     &["release"],
-    &["build"],
+    &["build", "publish", "notify", "summary", "scan"],
     &["engine", "collect"],
     &["solver", "image"],
     &["source", "snapshot", "export", "file", "cache", "attest"],
-    &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox"],
+    &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox", "forge", "dist"],
     &["llb", "pattern", "store", "http", "progress", "ownership", "cgroup"],
     &["oci", "sys", "training"],
 ];

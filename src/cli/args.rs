@@ -119,6 +119,20 @@ pub(crate) enum Command {
     Release(Release),
     /// Proves release tarballs: empty root, moved, venv, pip, ELF checks
     Test(Test),
+    /// Publishes a release directory at GitHub, GitLab, in a registry or in a directory
+    #[command(after_help = super::publish::EXAMPLES)]
+    Publish(Box<super::publish::Publish>),
+    /// Prints the tag of the next release
+    Tag(super::tag::Tag),
+    /// Writes notes, metrics and report into a release directory
+    #[command(after_help = super::describe::EXAMPLES)]
+    Describe(super::describe::Describe),
+    /// Tells chats, webhooks, issues and a Pushgateway what became of a release
+    #[command(after_help = super::notify::EXAMPLES)]
+    Notify(Box<super::notify::Notify>),
+    /// Has installed scanners look at a release
+    #[command(after_help = super::scan::EXAMPLES)]
+    Scan(super::scan::Scan),
     /// Prints the LLB graph of recipes or of a Dockerfile
     Graph(Graph),
     /// Solves an LLB definition read from standard input

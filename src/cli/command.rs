@@ -8,17 +8,20 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{self, Cli, Command, DoctorFormat, GraphFormat, ProfileCommand};
 use super::cache::cache;
+use super::describe::describe;
 use super::dockerfile::{self, DockerfileArgs};
 use super::failure::Failure;
 use super::grant::GrantArgs;
 use super::image;
+use super::notify::notify;
 use super::output::Surroundings;
 use super::pins::{fetch, lock};
 use super::progress::{Style, View};
 use super::report::Printed;
+use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, profile, proof, recipe_image, report, signals, suite, trials};
+use super::{doctor, profile, proof, publish, recipe_image, report, signals, suite, tag, trials};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -61,6 +64,23 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Build(args) => stepping(&session, |inside, view| build(&session, args, inside, view)),
         Command::Release(args) => stepping(&session, |inside, view| release(&session, args, inside, view)),
         Command::Test(args) => stepping(&session, |inside, view| test(&session, args, &inside, view)),
+        Command::Publish(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| publish::publish(&session, args, &cancel, view))
+        }
+        Command::Tag(args) => tag::tag(&session, args),
+        Command::Describe(args) => describe(&session, args),
+        Command::Notify(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| notify(&session, args, &cancel, view))
+        }
+        Command::Scan(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| scan(args, &cancel, view))
+        }
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),
         Command::Image(command) if command.is_inside() => {

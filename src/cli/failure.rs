@@ -11,6 +11,7 @@ use crate::dockerfile::DockerfileError;
 use crate::export::ExportError;
 use crate::image::ImageError;
 use crate::policy::PolicyError;
+use crate::publish::PublishError;
 use crate::recipe::RecipeError;
 use crate::release::{ProofError, ReleaseError, SuiteError, TrialError};
 use crate::sandbox::{self, Fault, Outcome, SandboxError};
@@ -55,6 +56,8 @@ pub(super) enum Failure {
     Training(#[from] TrainingError),
     #[error(transparent)]
     Image(#[from] ImageError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     #[error("the store `{}` is in use", root.display())]
     Busy { root: PathBuf },
     #[error("{message}")]
@@ -190,6 +193,7 @@ impl Failure {
             Self::Training(_) => (Exit::Input, Some("an archive that `dockless profile train` made".to_owned())),
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
+            Self::Publish(error) => publish(error),
             Self::Unproven { .. } => (Exit::Failed, None),
             Self::Usage { .. } => (Exit::Input, Some("see --help".to_owned())),
             Self::Busy { .. } => (Exit::Machine, Some("wait for the build, or leave --no-wait out".to_owned())),
@@ -305,6 +309,16 @@ fn image(error: &ImageError) -> (Exit, Option<String>) {
         _ if error.is_input() => Exit::Input,
         ImageError::Registry(_) => Exit::Failed,
         _ => Exit::Machine,
+    };
+    (exit, error.help())
+}
+
+fn publish(error: &PublishError) -> (Exit, Option<String>) {
+    let exit = match error {
+        _ if error.is_stopped() => Exit::Interrupted,
+        _ if error.is_machine() => Exit::Machine,
+        _ if error.is_input() => Exit::Input,
+        _ => Exit::Failed,
     };
     (exit, error.help())
 }

@@ -146,6 +146,12 @@ pub fn is_certificate(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
 }
 
+/// Tells whether the server's certificate is of a later time than this machine's clock says.
+pub fn is_not_valid_yet(error: &reqwest::Error) -> bool {
+    use rustls::CertificateError::{NotValidYet, NotValidYetContext};
+    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. })))
+}
+
 /// Tells whether the name of the server means nobody.
 pub fn is_unknown_host(error: &reqwest::Error) -> bool {
     // hyper-util has no other word for it.

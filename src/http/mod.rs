@@ -19,7 +19,9 @@ mod headers;
 mod pace;
 mod settings;
 
-pub use client::{Http, REDIRECTS, Redirects, is_certificate, is_not_tls, is_unknown_host, unless_stopped};
+pub use client::{
+    Http, REDIRECTS, Redirects, is_certificate, is_not_tls, is_not_valid_yet, is_unknown_host, unless_stopped,
+};
 pub use error::{HttpError, Stopped};
 pub use headers::{http_date, retry_after};
 pub use pace::Pace;

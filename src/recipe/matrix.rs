@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::RecipeError;
+use super::channel::{Channel, Channels};
 use crate::oci::Arch;
 
 /// The release matrix and what all builds share.
@@ -21,6 +22,8 @@ pub struct Matrix {
     pub name: String,
     /// `SOURCE_DATE_EPOCH` of all steps and of every file of a tarball, seconds since 1970.
     pub epoch: u64,
+    /// What tags mean.
+    pub channels: Channels,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +34,7 @@ struct File {
     supported: Vec<String>,
     name: Spanned<String>,
     epoch: u64,
+    channels: Option<Vec<Spanned<Channel>>>,
 }
 
 impl Matrix {
@@ -54,12 +58,22 @@ impl Matrix {
                 Some("for example release-{version}-{arch}".to_owned()),
             ));
         }
+        let channels = match &file.channels {
+            None => Channels::default(),
+            Some(given) => Channels::new(given.iter().map(|channel| channel.get_ref().clone()).collect()).map_err(
+                |(index, message)| {
+                    let help = "for example tags = [\"release-{date}\", \"v*\"]".to_owned();
+                    RecipeError::at(path, text, given[index].span(), message, Some(help))
+                },
+            )?,
+        };
         Ok(Self {
             versions: file.versions,
             architectures,
             supported: file.supported,
             name: file.name.into_inner(),
             epoch: file.epoch,
+            channels,
         })
     }
 

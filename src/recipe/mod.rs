@@ -4,7 +4,7 @@
 //! recipes/<package>.toml      how one package is built           -> Recipe
 //! recipes/locks/<set>.lock    every source by sha256 and origins -> SourceLock
 //! recipes/profiles/<…>.toml   what a training run counted        -> TrainedProfile
-//! recipes/release.toml        the matrix                         -> Matrix
+//! recipes/release.toml        the matrix, and what tags mean     -> Matrix, Channels
 //! ```
 //!
 //! What always holds: a parsed recipe names only plain file names of `scripts/`; a lowered graph names every byte that
@@ -15,6 +15,7 @@
 //! merged outputs of what it needs are read-only mounts; `/out` starts empty and is its output. Why not one container
 //! that grows layer by layer: then every package would depend on every earlier one, and nothing could run in parallel.
 
+mod channel;
 mod image;
 mod lock;
 mod lower;
@@ -24,6 +25,7 @@ mod profile;
 mod select;
 mod version;
 
+pub use channel::{Channel, Channels, NextTag};
 pub use image::RecipeImage;
 pub use lock::{LockedSource, SourceLock};
 pub use lower::{BaseRoot, JOBSERVER, Lowered, PROFILES, Recipes, Request, TIMEOUT};

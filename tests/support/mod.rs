@@ -2,6 +2,9 @@
 
 pub(crate) mod cell;
 pub(crate) mod container;
+pub(crate) mod forge;
+pub(crate) mod forge_github;
+pub(crate) mod forge_gitlab;
 pub(crate) mod images;
 pub(crate) mod probe;
 pub(crate) mod registry;
