@@ -163,33 +163,22 @@ impl Failure {
                 let exit = if matches!(error, AttestError::Io { .. }) { Exit::Machine } else { Exit::Input };
                 (exit, error.help().map(str::to_owned))
             }
-            Self::Policy(_) => (Exit::Input, None),
             Self::Dockerfile(error) => dockerfile(error),
             Self::Store(error)
             | Self::Collect(CollectError::Store(error))
             | Self::Release(ReleaseError::Store(error)) => store(error),
             Self::Snapshot(error) | Self::Collect(CollectError::Snapshot(error)) => snapshot(error),
             Self::Proof(ProofError::Sandbox(error)) | Self::Sandbox(error) => sandbox(error),
-            Self::Proof(ProofError::Archive { .. } | ProofError::Unpack { .. }) => {
+            Self::Proof(ProofError::Archive { .. } | ProofError::Unpack { .. })
+            | Self::Trial(TrialError::Description { .. }) => {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
             }
             Self::Proof(ProofError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
             }
-            Self::Suite(SuiteError::NoTests { .. }) => {
-                (Exit::Input, Some("name a tarball that `dockless release --full` made".to_owned()))
-            }
-            Self::Suite(SuiteError::NoRoot { name }) => (
-                Exit::Input,
-                Some(format!("run it in the project, or make the lock: dockless lock --update rootfs/{name}")),
-            ),
-            Self::Suite(SuiteError::List { .. }) => (Exit::Input, None),
-            Self::Suite(_) => (Exit::Failed, None),
-            Self::Trial(TrialError::List { .. }) => (Exit::Bug, None),
-            Self::Trial(TrialError::Description { .. }) => {
-                (Exit::Input, Some("name a tarball that `dockless release` made".to_owned()))
-            }
-            Self::Trial(_) => (Exit::Input, None),
+            Self::Suite(error) => suite(error),
+            Self::Trial(TrialError::List { .. }) | Self::Signals { .. } => (Exit::Bug, None),
+            Self::Policy(_) | Self::Trial(_) => (Exit::Input, None),
             Self::Training(_) => (Exit::Input, Some("an archive that `dockless profile train` made".to_owned())),
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
@@ -203,8 +192,21 @@ impl Failure {
             | Self::Proof(_)
             | Self::Io { .. }
             | Self::Told(_) => (Exit::Machine, None),
-            Self::Signals { .. } => (Exit::Bug, None),
         }
+    }
+}
+
+fn suite(error: &SuiteError) -> (Exit, Option<String>) {
+    match error {
+        SuiteError::NoTests { .. } => {
+            (Exit::Input, Some("name a tarball that `dockless release --full` made".to_owned()))
+        }
+        SuiteError::NoRoot { name } => (
+            Exit::Input,
+            Some(format!("run it in the project, or make the lock: dockless lock --update rootfs/{name}")),
+        ),
+        SuiteError::List { .. } => (Exit::Input, None),
+        _ => (Exit::Failed, None),
     }
 }
 

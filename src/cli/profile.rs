@@ -164,7 +164,10 @@ fn told(difference: &Difference) -> String {
     let mut text = table.render(None);
     for (what, objects) in [("new objects", &difference.objects_new), ("objects gone", &difference.objects_gone)] {
         if !objects.is_empty() {
-            text += &format!("{what}: {}\n", objects.join(" "));
+            text += what;
+            text += ": ";
+            text += &objects.join(" ");
+            text.push('\n');
         }
     }
     let mut table = Table::new(&[("part of all counts", Align::Left), ("before", Align::Right), ("now", Align::Right)]);

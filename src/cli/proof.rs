@@ -94,14 +94,14 @@ pub(super) fn render_sizes(sizes: &Sizes) -> String {
         compressed: sum(|part| part.compressed),
     };
     for (name, part) in parts.into_iter().map(|(name, part)| (name.as_str(), part)).chain([("all", &all)]) {
-        let name = clean(name.as_bytes()).to_string();
+        let name = clean(name.as_bytes());
         table.row([name, part.files.to_string(), part.bytes.to_string(), part.compressed.to_string()]);
     }
     let mut inside = Table::new(&[("in the interpreter", Align::Left), ("bytes", Align::Right)]);
     let mut components: Vec<_> = sizes.inside.iter().collect();
     components.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
     for (name, bytes) in components {
-        inside.row([clean(name.as_bytes()).to_string(), bytes.to_string()]);
+        inside.row([clean(name.as_bytes()), bytes.to_string()]);
     }
     format!("\n{}\n{}", table.render(None), inside.render(None)).trim_end().to_owned()
 }

@@ -19,7 +19,7 @@ pub(crate) struct SuiteArgs {
     /// filesystem and for tests/cpython/, the lists of what is expected to fail; takes half an hour and more
     #[arg(long)]
     pub(super) suite: bool,
-    /// Only these files of the suite, such as test_ssl
+    /// Only these files of the suite, such as `test_ssl`
     #[arg(long, value_name = "TEST", requires = "suite", value_delimiter = ',')]
     only: Vec<String>,
     /// Writes what each file of the suite did, one JSON object a line

@@ -141,18 +141,11 @@ impl Recipe {
             let help = "add `series = true`, or remove the key";
             return fail(first.span(), "a recipe without series has no free-threaded build".to_owned(), help);
         }
-        let timeout = match &file.timeout {
-            None => TIMEOUT,
-            Some(given) => match duration(given.get_ref()) {
-                Some(timeout) => timeout,
-                None => {
-                    return fail(
-                        given.span(),
-                        format!("`{}` is not a duration", given.get_ref()),
-                        "for example 90s, 30m, 3h",
-                    );
-                }
-            },
+        let given = file.timeout.as_ref();
+        let Some(timeout) = given.map_or(Some(TIMEOUT), |given| duration(given.get_ref())) else {
+            let text = given.map_or("", |given| given.get_ref());
+            let span = given.map_or(0..0, Spanned::span);
+            return fail(span, format!("`{text}` is not a duration"), "for example 90s, 30m, 3h");
         };
         for key in file.env.keys() {
             let name = key.get_ref();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// The most bytes of a tarball: what python-build-standalone's `install_only_stripped` for x86_64 Linux had for 3.13 in May 2026, in
+/// The most bytes of a tarball: what python-build-standalone's `install_only_stripped` for `x86_64` Linux had for 3.13 in May 2026, in
 /// round figures (esphome-desktop, pull request 90); its `install_only`, which ours are compared with, had 124 MB. In July 2024
 /// those of 3.10.14 had 25 688 602 bytes for musl and 27 404 483 for glibc (python-build-standalone, pull request 279).
 pub(crate) const LARGEST: u64 = 35_000_000;

@@ -34,7 +34,7 @@ const RESOURCES: &str = "all,-network,-urlfetch,-gui,-audio";
 const FILE: u64 = 1800;
 
 /// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(12 * 3600);
+const PATIENCE: Duration = Duration::from_hours(12);
 
 /// The root filesystem it runs in: the one that steps run in.
 const ROOT: &str = "bookworm";
@@ -107,15 +107,15 @@ pub fn suite(
     fs::create_dir(&temporary).map_err(SuiteError::io("create directory", &temporary))?;
     fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777))
         .map_err(SuiteError::io("change the mode of", &temporary))?;
-    let room = Room { root: &root, temporary: &temporary, arch, single_id: place.single_id };
+    let inside = Room { root: &root, temporary: &temporary, arch, single_id: place.single_id };
 
     let mut rows = compare(path)?;
     if place.single_id {
         rows.push(row("ordinary user", Outcome::Skipped, "one id only (no range in /etc/subuid): it ran as root"));
     }
     let mut report = Report::default();
-    run(&room, place.jobs, only, (launcher, cancel), view, &mut report)?;
-    rows.extend(again(&room, &expected, (launcher, cancel), view, &mut report)?);
+    run(&inside, place.jobs, only, (launcher, cancel), view, &mut report)?;
+    rows.extend(again(&inside, &expected, (launcher, cancel), view, &mut report)?);
     rows.extend(judge(&report, &expected, only.is_empty()));
     if let Some(row) = rows.last_mut() {
         row.elapsed = Some(start.elapsed());

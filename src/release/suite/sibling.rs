@@ -69,12 +69,14 @@ fn is_of_tests(name: &str) -> bool {
     let parts: Vec<&str> = name.trim_end_matches('/').split('/').collect();
     let ["opt", "python", "lib", _, inside @ ..] = parts.as_slice() else { return false };
     match inside {
-        ["site-packages", ..] => false,
+        ["site-packages", ..] | [] => false,
         ["lib-dynload", module] => {
             ["_test", "_ctypes_test", "_xxtest", "xx"].iter().any(|start| module.starts_with(start))
         }
-        [.., last] => last.ends_with(".a") || inside.iter().any(|part| matches!(*part, "test" | "tests" | "idle_test")),
-        [] => false,
+        [.., last] => {
+            Path::new(last).extension().is_some_and(|end| end == "a")
+                || inside.iter().any(|part| matches!(*part, "test" | "tests" | "idle_test"))
+        }
     }
 }
 

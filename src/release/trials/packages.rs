@@ -20,7 +20,7 @@ use crate::sandbox::{Cancel, Launcher, Mount, Network, Step, StepMount};
 const LIST: &str = include_str!("packages.toml");
 
 /// How long all packages together may take to install in one environment, and to be used there.
-const PATIENCE: Duration = Duration::from_secs(1800);
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// Installers and environments: the columns of the table.
 const COLUMNS: [(&str, &str, &str); 6] = [

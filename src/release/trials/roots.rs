@@ -22,7 +22,7 @@ use crate::source::{self, Origins, SourceError};
 use crate::store::Store;
 
 /// How long everything in one root may take.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// A kind of root.
 struct Root {
@@ -189,19 +189,17 @@ fn enter(
         step
     };
     let reported = report(&step, launcher, cancel)?;
-    let trial = |aspect: &&str| match reported.told.get(*aspect) {
-        Some(told) => {
-            let verdict = match told.word {
-                Word::Ok => Verdict::Works,
-                Word::Skip => Verdict::Skipped,
-                Word::Fail | Word::None | Word::Offline => Verdict::Failed,
-            };
-            Trial::new(root.name, aspect, verdict, told.detail.clone())
-        }
-        None => {
+    let trial = |aspect: &&str| {
+        let Some(told) = reported.told.get(*aspect) else {
             let why = reported.broken.as_deref().unwrap_or("the script did not come to it");
-            Trial::new(root.name, aspect, Verdict::Failed, why)
-        }
+            return Trial::new(root.name, aspect, Verdict::Failed, why);
+        };
+        let verdict = match told.word {
+            Word::Ok => Verdict::Works,
+            Word::Skip => Verdict::Skipped,
+            Word::Fail | Word::None | Word::Offline => Verdict::Failed,
+        };
+        Trial::new(root.name, aspect, verdict, told.detail.clone())
     };
     Ok(ASPECTS.iter().map(trial).collect())
 }
