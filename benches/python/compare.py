@@ -58,13 +58,16 @@ class Side:
             made = run([interpreter, "-m", "venv", self.venv])
             if made.returncode:
                 sys.exit(f"{interpreter} cannot make a virtual environment: {last_line(made.stdout + made.stderr)}")
-        self.tried = {}
+        self.record = self.venv / "installed.json"
+        self.tried = json.loads(self.record.read_text()) if self.record.exists() else {}
 
     def pip(self, *arguments):
-        key = tuple(map(str, arguments))
+        """Installs what was not tried before; returns why it cannot be, or nothing."""
+        key = " ".join(map(str, arguments))
         if key not in self.tried:
             done = run([self.python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments])
             self.tried[key] = "" if done.returncode == 0 else last_line(done.stderr)
+            self.record.write_text(json.dumps(self.tried))
         return self.tried[key]
 
     def benchmarks(self):
@@ -105,13 +108,17 @@ def measure(side, script, options, work, loops):
     return found
 
 
-def compare(sides, benchmark, rounds, work):
-    """Returns {name: {side: [seconds]}} of one script, rounds by turns."""
-    name, script, requirements, options = benchmark
+def prepare(sides, benchmark):
+    requirements = benchmark[2]
     if requirements.exists():
         for side in sides:
             if failed := side.pip("-r", requirements):
                 raise RuntimeError(f"{side.name}: {failed}")
+
+
+def compare(sides, benchmark, rounds, work):
+    """Returns {name: {side: [seconds]}} of one script, rounds by turns."""
+    name, script, _, options = benchmark
     found, loops = {}, None
     for number in range(rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
@@ -176,6 +183,7 @@ def main():
     parser.add_argument("--starts", type=int, default=60, help="of each way to start (%(default)s)")
     parser.add_argument("--benchmarks", help="comma-separated names; by default all")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("target/bench-python"))
+    parser.add_argument("--prepare", action="store_true", help="install everything, measure nothing")
     parser.add_argument("--again", action="store_true", help="forget results of an earlier run")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
@@ -197,6 +205,9 @@ def main():
             continue
         if name not in kept:
             try:
+                prepare(sides, benchmark)
+                if arguments.prepare:
+                    continue
                 kept[name] = compare(sides, benchmark, arguments.rounds, work)
             except RuntimeError as reason:
                 skipped[name] = str(reason)
@@ -205,6 +216,10 @@ def main():
         for each, values in kept[name].items():
             seconds = statistics.median(values["reference"])
             print(f"{each:34} {duration(seconds):>12} {ratio(values, statistics.median):7.3f} {ratio(values, min):7.3f}", flush=True)
+    for name, reason in sorted(skipped.items()):
+        print(f"skipped {name}: {reason}")
+    if arguments.prepare:
+        return
     shown = [values for name, of in kept.items() if wanted is None or name in wanted for values in of.values()]
     by_median, by_best = ([ratio(values, of) for values in shown] for of in (statistics.median, min))
     print(f"{'geometric mean of ' + str(len(shown)):34} {'':12} {mean(by_median):7.3f} {mean(by_best):7.3f}")
@@ -214,8 +229,6 @@ def main():
         processor = {side: [pair[1] for pair in pairs] for side, pairs in values.items()}
         print(f"{name:34} {duration(statistics.median(wall['reference'])):>12} {ratio(wall, statistics.median):7.3f} "
               f"{ratio(wall, min):7.3f} {ratio(processor, statistics.median):9.3f}", flush=True)
-    for name, reason in sorted(skipped.items()):
-        print(f"skipped {name}: {reason}")
 
 
 if __name__ == "__main__":

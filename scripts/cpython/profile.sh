@@ -23,7 +23,8 @@ make_quick() {
 make_train() {
     # Counters are not atomic: the lock of the interpreter serves, and the few that are lost cost less than a load five times slower.
     counting="-fprofile-generate -fprofile-update=single"
-    make CFLAGS_NODIST="$CFLAGS_NODIST $counting" LDFLAGS_NODIST="-no-pie $counting"
+    if [ "$DOCKLESS_ARCH" = x86 ]; then $CC -O2 -g0 -Wall -Wextra -c /scripts/cpython/gcov-x86.c -o /build/gcov.o; fi
+    make CFLAGS_NODIST="$CFLAGS_NODIST $counting" LDFLAGS_NODIST="-no-pie $counting $([ ! -f /build/gcov.o ] || echo /build/gcov.o)"
     # What building has counted is no load.
     find . -name '*.gcda' -exec rm -f {} +
     say "training: CPython's tests for this purpose"
