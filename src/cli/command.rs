@@ -255,6 +255,7 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
             let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs())?;
             let name = tree.replacen("python", &cell, 1);
             proof::prove_once(&engine.store, &artifact, &name, &engine.launcher, &engine.cancel, view)?;
+            view.event(&Event::Note { message: &suite::said(&engine.store, &artifact.digest, &name)? });
             all.push(built.solved);
             made.push((name, artifact));
         }

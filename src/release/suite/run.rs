@@ -66,6 +66,8 @@ pub struct Suite {
     pub proof: Proof,
     /// All that is known of each file.
     pub report: Report,
+    /// Digests of the tarballs that it says something of: the `-full` one, and the one beside it with the same files.
+    pub of: Vec<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +111,7 @@ pub fn suite(
         .map_err(SuiteError::io("change the mode of", &temporary))?;
     let inside = Room { root: &root, temporary: &temporary, arch, single_id: place.single_id };
 
-    let mut rows = compare(path)?;
+    let (mut rows, same) = compare(path)?;
     if place.single_id {
         rows.push(row("ordinary user", Outcome::Skipped, "one id only (no range in /etc/subuid): it ran as root"));
     }
@@ -120,7 +122,8 @@ pub fn suite(
     if let Some(row) = rows.last_mut() {
         row.elapsed = Some(start.elapsed());
     }
-    Ok(Suite { proof: Proof { digest, arch: Some(arch), rows, sizes: None }, report })
+    let of = [Some(digest), same].into_iter().flatten().collect();
+    Ok(Suite { proof: Proof { digest, arch: Some(arch), rows, sizes: None }, report, of })
 }
 
 /// Reads the list of a series; a series without one expects that nothing fails.

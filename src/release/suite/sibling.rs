@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::prove::{Outcome, ProofError, Row};
+use super::super::prove::{Outcome, ProofError, Row, hash};
 use super::error::SuiteError;
 use super::judge::row;
 use crate::layer;
@@ -21,18 +21,18 @@ const DESCRIPTION: &str = "opt/python/PYTHON.json";
 /// Content, mode and kind of an entry.
 type Entry = (u8, u32, Digest);
 
-/// Compares the `-full` tarball at `full` with the one beside it.
+/// Compares the `-full` tarball at `full` with the one beside it; returns that one's digest where it has the same files.
 ///
 /// # Errors
 /// `Proof` when one of them is no archive.
-pub(super) fn compare(full: &Path) -> Result<Vec<Row>, SuiteError> {
+pub(super) fn compare(full: &Path) -> Result<(Vec<Row>, Option<Digest>), SuiteError> {
     const NAME: &str = "same files as without -full";
     let Some(sibling) = sibling(full) else {
         let why = format!("the name does not end with {}: unknown what to compare with", ENDS.0);
-        return Ok(vec![row(NAME, Outcome::Skipped, &why)]);
+        return Ok((vec![row(NAME, Outcome::Skipped, &why)], None));
     };
     if !sibling.is_file() {
-        return Ok(vec![row(NAME, Outcome::Skipped, &format!("there is no {}", sibling.display()))]);
+        return Ok((vec![row(NAME, Outcome::Skipped, &format!("there is no {}", sibling.display()))], None));
     }
     let (whole, small) = (entries(full)?, entries(&sibling)?);
     let mut faults = Vec::new();
@@ -56,7 +56,9 @@ pub(super) fn compare(full: &Path) -> Result<Vec<Row>, SuiteError> {
             row("no tests without -full", Outcome::Failed, &format!("{first} (and {} more)", rest.len()))
         }
     };
-    Ok(vec![same, without])
+    let holds = faults.is_empty() && tests.is_empty();
+    let holds = if holds { Some(hash(&sibling)?) } else { None };
+    Ok((vec![same, without], holds))
 }
 
 fn sibling(full: &Path) -> Option<PathBuf> {
