@@ -215,7 +215,7 @@ mod tests {
         put(32, 64, 8); // program headers
         put(40, 0x180, 8); // section headers
         put(52, 0x0004_0038_0040, 8); // sizes of headers: file, program; 4 program headers
-        put(58, 0x0003_0040, 4); // size and number of section headers
+        put(58, 0x0001_0003_0040, 6); // size and number of section headers, and which holds names
         let dynamic = tags.len() + 4;
         let segments =
             [(1, 5, 0, 0x400), (2, 6, 0x240, dynamic * 16), (0x6474_e551, 6, 0, 0), (0x6474_e552, 4, 0x240, 16)];
