@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use dockless::sandbox::{Cancel, Mount, Network, Outcome, Step, StepMount, Ulimit};
@@ -355,5 +356,62 @@ fn files_of_the_whole_machine_below_proc_keep_their_modes() {
     let Some(cells) = both(script) else { return };
     for cell in cells {
         assert_eq!(cell.output(), "cat");
+    }
+}
+
+/// What every runtime covers and makes read-only by default (`runtime-spec config-linux.md#masked-paths`, `runc spec`).
+const MASKED: [&str; 10] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+];
+const PROTECTED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+#[test]
+fn what_runtimes_mask_and_protect_is_a_mount_of_its_own_that_takes_no_writes() {
+    let Some(cells) = both("cat /proc/self/mountinfo") else { return };
+    let (mut masked, mut protected) = (MASKED.map(str::to_owned).to_vec(), PROTECTED.map(str::to_owned).to_vec());
+    // What this machine's own runtime has added since.
+    let place = tempfile::tempdir().expect("a directory");
+    let told = Command::new("runc").args(["spec", "--bundle"]).arg(place.path()).status();
+    if told.is_ok_and(|status| status.success()) {
+        let text = fs::read(place.path().join("config.json")).expect("a spec");
+        let spec: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let words = |key: &str| -> Vec<String> {
+            let list = spec["linux"][key].as_array().into_iter().flatten();
+            list.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+        };
+        masked.extend(words("maskedPaths"));
+        protected.extend(words("readonlyPaths"));
+    }
+    for cell in cells {
+        let output = cell.output();
+        let mounted = |path: &str| {
+            let line = output.lines().rfind(|line| line.split(' ').nth(4) == Some(path))?;
+            let root = line.split(' ').nth(3)?.to_owned();
+            Some((line.split(' ').nth(5)?.split(',').any(|word| word == "ro"), root))
+        };
+        let has_sys = mounted("/sys").is_some();
+        let here = |path: &&String| Path::new(path).exists() && (has_sys || !path.starts_with("/sys"));
+        let mut seen = 0;
+        for path in masked.iter().filter(here) {
+            let (read_only, root) = mounted(path).unwrap_or_else(|| panic!("{path} is not covered:\n{output}"));
+            // Neither the file nor the directory itself.
+            assert!(read_only && !path.ends_with(root.trim_start_matches("/proc")), "{path} {root}");
+            seen += 1;
+        }
+        for path in protected.iter().filter(here) {
+            let (read_only, _) = mounted(path).unwrap_or_else(|| panic!("{path} is not protected:\n{output}"));
+            assert!(read_only, "{path}");
+            seen += 1;
+        }
+        assert!(seen >= 4, "{output}");
     }
 }

@@ -189,6 +189,14 @@ fn a_timeout_kills_everything() {
 }
 
 #[test]
+fn process_1_reaps_what_its_parents_have_left() {
+    let script = "i=0; while [ $i -lt 20 ]; do (sleep 0 & sleep 0 &); i=$((i+1)); done; sleep 0.5; \
+                  grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l";
+    let Some(cell) = Cell::new(script) else { return };
+    assert_eq!(cell.output(), "0");
+}
+
+#[test]
 fn cancelling_kills_everything_and_later_steps_do_not_start() {
     let seconds = unique(3002);
     let Some(cell) = Cell::new(&format!("trap '' TERM INT HUP; echo started; sleep {seconds} & sleep {seconds}"))
@@ -203,6 +211,8 @@ fn cancelling_kills_everything_and_later_steps_do_not_start() {
     });
     assert_eq!(exit.expect("it ran").outcome, Outcome::Cancelled);
     assert!(!is_running(&seconds));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("read");
+    assert!(!mounts.contains(&*cell.dir.path().to_string_lossy()), "{mounts}");
     let (exit, log) = cell.try_run(&cancel);
     assert_eq!((exit.expect("no error").outcome, log.len()), (Outcome::Cancelled, 0));
 }

@@ -188,17 +188,15 @@ fn build(place: &Path, name: &str, graph: &Graph, before: &[&str]) -> Option<(Ve
         if ["srv", "home/joe", "theirs", "opt", "tmp/joes"].iter().any(|top| path.starts_with(top)) {
             let header = entry.header();
             let (uid, gid) = (header.uid().expect("a user"), header.gid().expect("a group"));
-            let mut line = format!("{path} {uid}:{gid} {:o}", header.mode().expect("a mode") & 0o7777);
+            let mode = header.mode().expect("a mode") & 0o7777;
             let numbers = || format!("{}:{}", number(header.device_major()), number(header.device_minor()));
-            match header.entry_type() {
-                tar::EntryType::Char => line.push_str(&format!(" c {}", numbers())),
-                tar::EntryType::Block => line.push_str(&format!(" b {}", numbers())),
-                _ => {}
-            }
-            if capable {
-                line.push_str(" capable");
-            }
-            owners.push(line);
+            let device = match header.entry_type() {
+                tar::EntryType::Char => format!(" c {}", numbers()),
+                tar::EntryType::Block => format!(" b {}", numbers()),
+                _ => String::new(),
+            };
+            let capable = if capable { " capable" } else { "" };
+            owners.push(format!("{path} {uid}:{gid} {mode:o}{device}{capable}"));
         }
     }
     owners.sort();

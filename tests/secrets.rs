@@ -147,7 +147,11 @@ fn no_process_shows_a_secret_and_no_other_step_finds_it() {
     let data = format!("{HELD}\n").into_bytes();
     let secret = Mount::Secret(Secret { data, uid: 0, gid: 0, mode: 0o400 });
     let holder = cell.with(|step| step.mounts.push(StepMount::new("/run/secret", secret)));
-    let spy = "cat /proc/*/environ /proc/*/cmdline /proc/*/root/run/secret /run/secret /tmp/* /dev/shm/* 2>/dev/null | \
+    // A cache of another build, which holds the same word.
+    let holder = holder.writable("cache", "/cache");
+    fs::write(holder.dir.path().join("cache/file"), HELD).expect("written");
+    let spy = "cat /proc/*/environ /proc/*/cmdline /proc/*/root/run/secret /proc/*/root/cache/* /proc/*/cwd/cache/* \
+               /run/secret /cache/* /tmp/* /dev/shm/* 2>/dev/null | \
                tr '\\0' '\\n'; true";
     let Some(spy) = Cell::new(spy) else { return };
     let is_ready = AtomicBool::new(false);
@@ -193,4 +197,76 @@ fn trees_with_set_uid_programs_lie_where_no_other_user_can_go() {
         let closed = |above: &Path| fs::metadata(above).expect("there").permissions().mode().trailing_zeros() >= 6;
         assert!(above.into_iter().any(closed), "{} is open to all", path.display());
     }
+}
+
+/// A step that is given an agent and talks to it, then one that is not.
+fn with_agent() -> Graph {
+    let mut builder = GraphBuilder::new();
+    let root = builder.add("root", op::local("root", &[]), &[], Arch::X86_64, &[]);
+    let mut step = |name: &str, script: &str, given: bool, input: Option<Edge>| {
+        let mut exec = pb::ExecOp {
+            meta: Some(pb::Meta {
+                args: ["/bin/sh", "-eu", "-c", script].map(str::to_owned).to_vec(),
+                env: vec!["PATH=/bin".to_owned()],
+                cwd: "/".to_owned(),
+                ..pb::Meta::default()
+            }),
+            mounts: vec![op::bind(0, "/"), op::scratch("/out", Some(0))],
+            network: pb::NetMode::None.into(),
+            ..pb::ExecOp::default()
+        };
+        if given {
+            exec.mounts.push(pb::Mount {
+                input: -1,
+                dest: "/run/agent".to_owned(),
+                output: -1,
+                mount_type: pb::MountType::Ssh.into(),
+                ssh_opt: Some(pb::SshOpt { id: "default".to_owned(), mode: 0o600, ..pb::SshOpt::default() }),
+                ..pb::Mount::default()
+            });
+        }
+        let mut edges = vec![root];
+        if let Some(edge) = input {
+            edges.push(edge);
+            exec.mounts.push(op::bind(1, "/in"));
+        }
+        builder.add(name, pb::op::Op::Exec(exec), &edges, Arch::X86_64, &[])
+    };
+    let first = step("given", "test -S /run/agent; echo it is there; echo x > /out/x", true, None);
+    let second =
+        "ls -l /run /in /proc/*/root/run 2>/dev/null || true; test ! -S /run/agent; echo it is not; echo x > /out/x";
+    let last = step("not given", second, false, Some(first));
+    builder.finish(last)
+}
+
+#[test]
+fn an_agent_is_there_for_the_step_that_asks_and_nothing_of_it_stays() {
+    use std::os::unix::fs::FileTypeExt as _;
+    const AGENT: &str = "where-the-users-agent-listens";
+    let Some(bench) = Bench::new() else { return };
+    let place = bench.store().parent().expect("a place").to_owned();
+    let socket = place.join(AGENT);
+    let _agent = std::os::unix::net::UnixListener::bind(&socket).expect("an agent");
+    let image = place.join("image.tar");
+    let agent = format!("--ssh=default={}", socket.display());
+    let output = format!("--output=type=oci-archive,dest={}", image.display());
+    let run = bench.solve(&with_agent(), &[&agent, &output, "--provenance", "--sbom"]);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{said}");
+    assert!(said.contains("it is there") && said.contains("it is not") && !said.contains(AGENT), "{said}");
+    let mut open = vec![bench.store()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let kind = entry.file_type().expect("a type");
+            assert!(!kind.is_socket(), "{entry:?}");
+            if kind.is_dir() {
+                open.push(entry.path());
+            } else if kind.is_file() {
+                let bytes = fs::read(entry.path()).unwrap_or_default();
+                assert!(!bytes.windows(AGENT.len()).any(|part| part == AGENT.as_bytes()), "{entry:?}");
+            }
+        }
+    }
+    let bytes = fs::read(&image).expect("an image");
+    assert!(!bytes.windows(AGENT.len()).any(|part| part == AGENT.as_bytes()));
 }

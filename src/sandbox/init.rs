@@ -124,8 +124,8 @@ fn step(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive: &Owne
     sys::block_ptrace().map_err(general("process 1"))?;
     let Some(program) = sys::fork().map_err(general("the program's process"))? else {
         let (identity, numbers) = (setup.identity(), plan.inherit.as_slice());
-        let (keep, oversight) = (CAPABILITIES, oversight.as_ref());
-        let program = Program { ops: &programs, identity, keep, numbers, descriptors: &descriptors, oversight };
+        let (keep, oversight, filter) = (CAPABILITIES, oversight.as_ref(), plan.filter.as_ref());
+        let program = Program { ops: &programs, identity, keep, numbers, descriptors: &descriptors, filter, oversight };
         become_program(&program, socket)
     };
     drop(descriptors);

@@ -17,6 +17,7 @@ use rustix::thread::CapabilitySet;
 use super::chroot::{Assembly, Base, CopyTree, Ground, assembled, programs};
 use super::end::{Cancel, Exit, Outcome};
 use super::error::{MAP_IDS, SandboxError};
+use super::filter;
 use super::life::MARK;
 use super::message::{Plan, Report, receive, send};
 use super::op::SetupOp;
@@ -122,7 +123,9 @@ impl Launcher {
     fn plan(&self, step: &Step, ops: Vec<SetupOp>, rule: Rule, base: Option<Base>) -> Plan {
         let inherit = step.inherit.iter().map(|(number, _)| *number).collect();
         let owners = self.owners && !step.bare;
-        Plan { ops, inherit, rule, base, owners, overlay: self.overlay }
+        let filtered = ops.contains(&SetupOp::Filter);
+        let filter = filtered.then(|| filter::program().clone());
+        Plan { ops, inherit, filter, rule, base, owners, overlay: self.overlay }
     }
 
     /// Has an init carry out `plan`; the program prints to the pipe `named`, where the step has one.

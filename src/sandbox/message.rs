@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::chroot::Base;
 use super::op::SetupOp;
 use super::stub::Rule;
-use crate::sys;
+use crate::sys::{self, Program};
 
 /// All that init must know.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) ops: Vec<SetupOp>,
     /// The numbers of the descriptors that come with the plan, in their order.
     pub(super) inherit: Vec<i32>,
+    /// The filter of system calls, where an act installs one.
+    pub(super) filter: Option<Program>,
     /// What becomes of the mount points.
     pub(super) rule: Rule,
     /// Where a step without namespaces lives.

@@ -143,6 +143,8 @@ pub enum SetupOp {
     ProtectOwned {
         /// The directory.
         directory: PathBuf,
+        /// What in it is covered or made read-only by itself.
+        except: Vec<PathBuf>,
     },
     /// Look up the user in the root.
     User {
@@ -297,7 +299,7 @@ impl SetupOp {
             Self::Sys { destination, .. } => ("mount sysfs at", show(destination)),
             Self::Mask { path } => ("mask", show(path)),
             Self::MaskEach { directory, name } => ("mask", format!("{}/*/{name}", directory.display())),
-            Self::Protect { path } | Self::ProtectOwned { directory: path } => ("make read-only", show(path)),
+            Self::Protect { path } | Self::ProtectOwned { directory: path, .. } => ("make read-only", show(path)),
             Self::User { user } => (FIND_USER, user.clone()),
             Self::MakeDirectory { path } => (MAKE_DIRECTORY, show(path)),
             Self::SealRoot => ("make read-only", "/".to_owned()),

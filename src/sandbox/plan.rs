@@ -197,7 +197,9 @@ fn covers(place: &Path) -> Vec<SetupOp> {
     let each = MASKED_EACH.iter().filter(|(directory, _)| Path::new(directory).starts_with(place));
     let each =
         each.map(|(directory, name)| SetupOp::MaskEach { directory: directory.into(), name: (*name).to_owned() });
-    let owned = (place == Path::new("/proc")).then(|| SetupOp::ProtectOwned { directory: place.to_owned() });
+    let except = || [below(&MASKED), below(&PROTECTED)].concat();
+    let owned =
+        (place == Path::new("/proc")).then(|| SetupOp::ProtectOwned { directory: place.to_owned(), except: except() });
     owned
         .into_iter()
         .chain(masks)
@@ -327,7 +329,13 @@ mod tests {
         assert!(ops.contains(&SetupOp::File { destination: HOSTS.into(), content: Content::Text(hosts.to_owned()) }));
         assert!(ops.contains(&SetupOp::Mask { path: "/sys/firmware".into() }));
         assert!(ops.iter().any(|op| matches!(op, SetupOp::MaskEach { name, .. } if name == "thermal_throttle")));
-        assert!(ops.contains(&SetupOp::ProtectOwned { directory: "/proc".into() }));
+        let owned = ops.iter().find_map(|op| match op {
+            SetupOp::ProtectOwned { directory, except } if directory == Path::new("/proc") => Some(except),
+            _ => None,
+        });
+        assert!(
+            owned.is_some_and(|except| except.contains(&"/proc/sys".into()) && !except.contains(&"/proc/stat".into()))
+        );
         assert!(ops.contains(&SetupOp::MakeDirectory { path: "/".into() }));
         let Some(SetupOp::Execute { env, home: true, .. }) = ops.last() else { panic!("no program") };
         assert_eq!(env, &[format!("PATH={SEARCH}")]);

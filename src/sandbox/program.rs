@@ -50,6 +50,8 @@ pub(super) struct Program<'a> {
     /// Numbers of the descriptors, in their order.
     pub(super) numbers: &'a [i32],
     pub(super) descriptors: &'a [OwnedFd],
+    /// The filter of system calls, assembled.
+    pub(super) filter: Option<&'a sys::Program>,
     /// Who emulates owners, where they are.
     pub(super) oversight: Option<&'a Oversight>,
 }
@@ -80,7 +82,7 @@ fn lift(descriptor: impl AsFd, above: i32) -> io::Result<OwnedFd> {
 }
 
 fn act(op: &SetupOp, program: &Program<'_>, kept: &[(i32, OwnedFd)]) -> io::Result<()> {
-    let Program { identity, keep, oversight, .. } = program;
+    let Program { identity, keep, oversight, filter: assembled, .. } = program;
     match op {
         SetupOp::ChangeRoot { path } => {
             rustix::process::chroot(path)?;
@@ -101,7 +103,7 @@ fn act(op: &SetupOp, program: &Program<'_>, kept: &[(i32, OwnedFd)]) -> io::Resu
         }
         SetupOp::Personality32 => sys::use_32_bit_personality(),
         SetupOp::Directory { path } => Ok(rustix::process::chdir(path)?),
-        SetupOp::Filter => filter::install(),
+        SetupOp::Filter => filter::install(assembled.ok_or(io::ErrorKind::InvalidInput)?),
         SetupOp::DropPrivileges { security, no_new_privileges } => {
             if *no_new_privileges {
                 sys::no_new_privileges()?;

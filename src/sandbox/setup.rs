@@ -108,7 +108,7 @@ impl Setup {
                 queues => self.system(destination, &queues?, Attributes::default()),
             },
             SetupOp::Proc { destination } => self.system(destination, &sys::proc_fs()?, Attributes::default()),
-            SetupOp::ProtectOwned { directory } => self.protect_owned(directory),
+            SetupOp::ProtectOwned { directory, except } => self.protect_owned(directory, except),
             SetupOp::Sys { destination, fresh, writable } => self.sys(destination, *fresh, *writable),
             SetupOp::Mask { path } => self.mask(path),
             SetupOp::MaskEach { directory, name } => self.mask_each(directory, name),
@@ -346,7 +346,7 @@ impl Setup {
     }
 
     /// Leaves what belongs to processes as it is, in `/proc`.
-    fn protect_owned(&self, directory: &Path) -> io::Result<()> {
+    fn protect_owned(&self, directory: &Path, except: &[PathBuf]) -> io::Result<()> {
         let Some(version) = self.existing(&directory.join("version"))? else { return Ok(()) };
         let owner = rustix::fs::fstat(version)?.st_uid;
         if !sys::current_map()?.0.contains(owner) {
@@ -354,8 +354,9 @@ impl Setup {
         }
         for (entry, kind) in self.list(directory)? {
             let is_process = entry.as_bytes().iter().all(u8::is_ascii_digit);
-            if kind != FileType::Symlink && !is_process {
-                self.protect(&directory.join(entry))?;
+            let path = directory.join(&entry);
+            if kind != FileType::Symlink && !is_process && !except.contains(&path) {
+                self.protect(&path)?;
             }
         }
         Ok(())

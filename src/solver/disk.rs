@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn the_usual_reserve_is_a_gibibyte_and_a_twentieth_of_a_small_disk() {
         assert_eq!(disk(0, 100 * GIB, None).kept(Reserve::Usual), (GIB, 0));
-        assert_eq!(disk(0, 2 * GIB, Some((0, 1000))).kept(Reserve::Usual), (2 * GIB / 20, 50));
+        assert_eq!(disk(0, 2 * GIB, Some((0, 1000))).kept(Reserve::Usual), (2 * GIB / 20, 49));
         assert_eq!(disk(0, 2 * GIB, Some((0, 1000))).kept(Reserve::Bytes(GIB)), (GIB, 500));
         assert_eq!(disk(0, 0, Some((0, 0))).kept(Reserve::Usual), (0, 0));
     }

@@ -15,6 +15,8 @@
 //! Why not libseccomp or a crate for it: the one is a library in C, the others want one architecture a filter, and a step
 //! may run programs of both.
 
+use serde::{Deserialize, Serialize};
+
 use super::filter::{Action, Condition, Filter, Rule, Table, Test};
 
 /// One instruction (`struct sock_filter`).
@@ -27,9 +29,32 @@ pub struct Instruction {
     k: u32,
 }
 
-/// A filter as the kernel takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A filter as the kernel takes it. Sent to another process it is a list of numbers, one an instruction in its own layout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<u64>", into = "Vec<u64>")]
 pub struct Program(Vec<Instruction>);
+
+impl From<Program> for Vec<u64> {
+    fn from(program: Program) -> Self {
+        let pack = |Instruction { code, yes, no, k }: &Instruction| {
+            u64::from(*code) | u64::from(*yes) << 16 | u64::from(*no) << 24 | u64::from(*k) << 32
+        };
+        program.0.iter().map(pack).collect()
+    }
+}
+
+impl From<Vec<u64>> for Program {
+    #[expect(clippy::cast_possible_truncation, reason = "each part is taken out of the word")]
+    fn from(words: Vec<u64>) -> Self {
+        let unpack = |word: u64| Instruction {
+            code: word as u16,
+            yes: (word >> 16) as u8,
+            no: (word >> 24) as u8,
+            k: (word >> 32) as u32,
+        };
+        Self(words.into_iter().map(unpack).collect())
+    }
+}
 
 impl Program {
     /// Its instructions; the kernel takes at most 4096.
@@ -305,6 +330,13 @@ mod tests {
             };
             assert_eq!(run(&program, ARCH_X86_64, number, [0; 6]), expected, "{number}");
         }
+    }
+
+    #[test]
+    fn a_program_that_was_sent_is_the_same() {
+        let program = native((0..900).step_by(7).map(|number| Rule::always(number, Action::Errno(4000))).collect());
+        let sent = serde_json::to_vec(&program).expect("plain data");
+        assert_eq!(serde_json::from_slice::<Program>(&sent).expect("what was written"), program);
     }
 
     #[test]

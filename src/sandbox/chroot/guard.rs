@@ -83,6 +83,7 @@ fn live(plan: Plan, root: &OwnedFd, descriptors: Vec<OwnedFd>, socket: &UnixStre
             keep: KEPT,
             numbers,
             descriptors: &descriptors,
+            filter: plan.filter.as_ref(),
             oversight: oversight.as_ref(),
         };
         become_program(&program, socket)
