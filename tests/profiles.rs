@@ -182,7 +182,8 @@ fn gcda(functions: &[(u32, u32, &[u64])]) -> Vec<u8> {
             words.push((-bytes).cast_unsigned());
         } else {
             words.push(bytes.cast_unsigned());
-            words.extend(counts.iter().flat_map(|count| [*count as u32, (*count >> 32) as u32]));
+            let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("32 bits");
+            words.extend(counts.iter().flat_map(|count| [half(*count), half(*count >> 32)]));
         }
     }
     words.push(0);

@@ -37,7 +37,7 @@ def need(condition, message):
 
 
 def run(*args, env=ENVIRONMENT, wanted=0, **options):
-    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, timeout=180, **options)
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, timeout=600, **options)
     text = done.stdout.decode(errors="replace").strip()
     need(done.returncode == wanted, f"{' '.join(args)[:200]}: exit {done.returncode}: {text[-400:]}")
     return text

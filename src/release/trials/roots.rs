@@ -22,7 +22,7 @@ use crate::source::{self, Origins, SourceError};
 use crate::store::Store;
 
 /// How long everything in one root may take.
-const PATIENCE: Duration = Duration::from_mins(15);
+const PATIENCE: Duration = Duration::from_mins(40);
 
 /// A kind of root.
 struct Root {
