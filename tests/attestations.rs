@@ -72,6 +72,9 @@ fn graph(sources: &[(&str, &[(&str, &str)])]) -> Graph {
 
 #[test]
 fn every_source_of_python_is_listed_with_its_digest_and_licence() {
+    // No product of these names is known to us.
+    const WITHOUT_CPE: [&str; 7] = ["libxau", "libxcb", "tk", "xcb-proto", "xcbgen", "xorgproto", "xtrans"];
+
     let (lowered, materials) = python();
     assert!(lowered.sources.len() > 10);
     let (spdx, cdx) = (document(Format::Spdx, &materials, &[]), document(Format::CycloneDx, &materials, &[]));
@@ -87,7 +90,8 @@ fn every_source_of_python_is_listed_with_its_digest_and_licence() {
         assert_eq!(package["checksums"][0]["checksumValue"], digest.as_str(), "{name}");
         assert_eq!(package["licenseDeclared"], source.license.as_str(), "{name}");
         assert_eq!(package["licenseConcluded"], source.license.as_str(), "{name}");
-        assert!(strings(package, "referenceLocator").iter().any(|l| l.starts_with("cpe:2.3:a:")), "{name} has a CPE");
+        let known = strings(package, "referenceLocator").iter().any(|l| l.starts_with("cpe:2.3:a:"));
+        assert_eq!(known, !WITHOUT_CPE.contains(&name), "{name} has a CPE");
         assert!(package["originator"].as_str().is_some_and(|o| o.starts_with("Organization: ")), "{name}");
         let component = cdx["components"].as_array().expect("a list").iter().find(|c| c["name"] == name);
         let component = component.unwrap_or_else(|| panic!("{name} is not in the CycloneDX document"));
@@ -106,7 +110,10 @@ fn every_source_of_python_is_listed_with_its_digest_and_licence() {
 fn packages_of_the_toolchain_are_tools_and_not_in_the_result() {
     let (lowered, materials) = python();
     let project = project();
-    let locked: Vec<_> = lowered.images.values().flat_map(|name| &project.rootfs[name].lock.packages).collect();
+    // Two root filesystems of one suite share most packages.
+    let locked = lowered.images.values().flat_map(|name| &project.rootfs[name].lock.packages);
+    let locked: Vec<_> =
+        locked.map(|package| (&package.path, package)).collect::<BTreeMap<_, _>>().into_values().collect();
     assert!(locked.len() > 50);
     let spdx = json(&document(Format::Spdx, &materials, &[]).bytes);
     let relations = spdx["relationships"].as_array().expect("a list");

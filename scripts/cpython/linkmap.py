@@ -22,6 +22,8 @@ COMPONENTS = {
 }
 INPUT = re.compile(r" \S+ +0x0*([0-9a-f]+) +0x([0-9a-f]+) (.+)$")
 ZERO = (".bss", ".tbss")
+# What debuggers read is not loaded, and strip takes it out. Only the first input section of one is at address zero.
+UNLOADED = (".debug_", ".comment", ".gnu.lto_")
 
 
 def component(place):
@@ -49,8 +51,7 @@ def read(lines):
         if line[:1] not in ("", " "):
             section = line.split()[0]
         found = INPUT.match(line)
-        # What is not loaded (debug sections, comments) is at no address.
-        if found and found[1] and section not in ZERO:
+        if found and found[1] and section not in ZERO and not section.startswith(UNLOADED):
             sizes[component(found[3])] += int(found[2], 16)
     return sizes
 

@@ -62,6 +62,8 @@ def measure(tree, files, program, link_map):
         inside = json.load(file)
     # Headers, symbols and relocations: the linker's, and of nobody.
     inside["link"] = sizes["interpreter"]["bytes"] - sum(inside.values())
+    if inside["link"] < 0:
+        raise ValueError(f"the parts of {program} are larger than it: {inside}")
     return {
         "files": sum(size["files"] for size in sizes.values()),
         "tree": sum(size["bytes"] for size in sizes.values()),
