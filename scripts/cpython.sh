@@ -25,6 +25,7 @@ apply ssl-certificates
 # Later versions ask BIO_eof and need no mending.
 if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
 if ! grep -q ERR_LIB_SYS Modules/_ssl.c; then apply ssl-system-errors; fi
+if grep -q 'HAVE_SYS_XATTR_H) && defined(__GLIBC__)' Modules/posixmodule.c; then apply os-extended-attributes; fi
 
 # From 3.14 on _hmac is made of the same objects as _md5 and its kin. Modules inside the interpreter would bring them twice
 # (gh-146264), archives of them once. configure has the archives, for WASI.
@@ -57,6 +58,9 @@ $CC -Os -g0 -std=gnu11 -ffreestanding -fno-builtin -fno-tree-loop-distribute-pat
 
 . /scripts/cpython/memory.sh
 
+# os.sched_setscheduler and its kin, which musl does not let work.
+$CC -O2 -g0 -std=gnu11 -fno-pie -D_GNU_SOURCE -Wall -Wextra -Werror -c /scripts/cpython/scheduler.c -o /build/scheduler.o
+
 # Our flags concern the interpreter only and stay away from what sysconfig tells extension builders (the *_NODIST variables).
 # -fno-pie: the interpreter is at a fixed address, as Debian's is: two hundredths faster, and much more on x86, which has no
 #   relative addressing of data. Extension modules of the user are -fPIC as always.
@@ -68,7 +72,7 @@ CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 #   its own OpenSSL uses its own. stack-size: musl gives threads what PT_GNU_STACK says, 128 KiB otherwise. mimalloc.o: an object,
 #   not an archive, for --exclude-libs would hide it and nobody would use it.
 LINKFORSHARED="-Wl,-export-dynamic -Wl,--exclude-libs,ALL -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
-LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o $memory_objects $PREFIX/lib/mimalloc.o"
+LINKFORSHARED="$LINKFORSHARED -Wl,-z,stack-size=8388608 -Wl,-e,dockless_entry /build/entry.o /build/scheduler.o $memory_objects $PREFIX/lib/mimalloc.o"
 # Who takes which part of the interpreter, for cpython/linkmap.py.
 mkdir /build/maps
 LINKFORSHARED="$LINKFORSHARED -Wl,-Map=/build/maps"

@@ -31,6 +31,6 @@ mkdir -p "$static"
 archive=libpython${library#lib/python}.a
 make -s "$archive"
 find Modules -name '*.a' -exec cp {} "$static/" \;
-cp "$archive" Programs/python.o /build/entry.o $memory_objects "$static/"
+cp "$archive" Programs/python.o /build/entry.o /build/scheduler.o $memory_objects "$static/"
 # What link-time optimisation keeps in objects is for this very compiler, and three times the size of the rest.
 strip --strip-debug --remove-section='.gnu.lto_*' "$static"/*.a "$static"/*.o

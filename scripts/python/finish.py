@@ -29,7 +29,8 @@ import sizes
 INSTALLED = "/opt/python"        # where the tree was configured to be, and what people read in documentation
 BUILD = "/build/cpython"         # where it was compiled
 SYSROOT = "/deps"                # where libraries and headers were
-FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/memory", b"/build/stage", b"/out/opt")
+FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/memory", b"/build/scheduler",
+             b"/build/stage", b"/out/opt")
 PARTS = 2                        # of byte code; fixed, or the number of cores would be in the output
 
 FREE_THREADED = "t" in sys.abiflags

@@ -99,6 +99,34 @@ def readline_():
     return getattr(readline, "_READLINE_LIBRARY_VERSION", "")
 
 
+# What Python has on Linux with a kernel of today, and leaves out without a word where configure or a libc is not to its taste.
+CALLS = {
+    "os": """copy_file_range eventfd fork getgrouplist getrandom getresuid getxattr initgroups listxattr lockf memfd_create openpty
+        pidfd_open pipe2 posix_fadvise posix_fallocate posix_spawn preadv pwritev removexattr sched_getaffinity sched_setscheduler
+        sendfile setns setxattr splice statvfs sync unshare wait3 waitid""",
+    "signal": "pidfd_send_signal pthread_kill pthread_sigmask setitimer sigtimedwait sigwaitinfo",
+    "socket": """AF_ALG AF_CAN AF_NETLINK AF_PACKET AF_TIPC AF_UNIX AF_VSOCK SO_BINDTODEVICE SO_REUSEPORT TCP_KEEPIDLE TCP_USER_TIMEOUT
+        if_nameindex recv_fds sethostname""",
+    "time": "clock_getres clock_settime CLOCK_BOOTTIME pthread_getcpuclockid thread_time_ns tzset",
+    "select": "epoll poll",
+    "resource": "RLIMIT_NICE prlimit",
+    "fcntl": "F_ADD_SEALS F_GETPIPE_SZ F_NOTIFY F_OFD_SETLK",
+    "mmap": "MADV_HUGEPAGE MADV_DONTNEED MAP_POPULATE",
+}
+
+
+def calls():
+    import importlib
+
+    # 3.10 has no unshare and no setns yet, 3.12 does; the build's headers have what the rest wants.
+    new = {"setns", "unshare"} if sys.version_info < (3, 12) else set()
+    wanted = [(name, call) for name, text in CALLS.items() for call in text.split() if call not in new]
+    missing = [f"{name}.{call}" for name, call in wanted if not hasattr(importlib.import_module(name), call)]
+    need(not missing, "no " + ", ".join(missing))
+    need(os.sched_getscheduler(0) in (os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_IDLE), "an unknown scheduler")
+    return f"{len(wanted)} there"
+
+
 def curses_():
     import curses
 
@@ -358,6 +386,7 @@ def library():
         ("curses", curses_),
         ("dbm.gnu", dbm_gnu),
         ("dbm.ndbm", dbm_ndbm),
+        ("calls of the system", calls),
         ("uuid", uuid_),
         ("decimal", decimal_),
         ("xml", pyexpat_),
