@@ -28,7 +28,7 @@ use crate::export::{ImageLayer, ImageOptions};
 use crate::llb;
 use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
-use crate::recipe::{Profile, Request};
+use crate::recipe::{Profile, RecipeError, Request};
 use crate::release::{self, Variant};
 use crate::sandbox::{self, Cancel, Rung, Settled};
 use crate::solver::SolveError;
@@ -239,19 +239,29 @@ fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &V
     args.limits.apply(&mut engine)?;
     let epoch = session.epoch(&project);
     let mut all = Vec::new();
-    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(Profile::Release), epoch };
+    let corridor = |profile| Corridor { project: &project, engine: &engine, profile, epoch };
     // Wrong versions are found before the first of many minutes is spent.
-    for variant in &variants {
-        corridor.lower(&[python(variant)], variant.arch)?;
-    }
+    let profile_of = |variant: &Variant| -> Result<Profile, Failure> {
+        let profile = session.profile(Profile::Release);
+        match corridor(profile).lower(&[python(variant)], variant.arch) {
+            // Who asks for a profile gets that one or an error; who does not gets the best there is, and is told.
+            Err(BuildError::Recipe(error @ RecipeError::Untrained { .. })) if !session.asks_for_profile() => {
+                corridor(Profile::Quick).lower(&[python(variant)], variant.arch)?;
+                view.event(&Event::Note { message: &format!("warning: {error}: profile `quick` is taken") });
+                Ok(Profile::Quick)
+            }
+            lowered => Ok(lowered.map(|_| profile)?),
+        }
+    };
+    let profiles = variants.iter().map(profile_of).collect::<Result<Vec<_>, _>>()?;
     let trees: &[&str] = if args.full { &["python", "python-full"] } else { &["python"] };
-    for variant in &variants {
+    for (variant, profile) in variants.iter().zip(profiles) {
         let cell = matrix.artifact(&variant.version, variant.arch);
         let mut made = Vec::new();
         // Both are proven before one of them is in dist/.
         for tree in trees {
             let request = Request { name: (*tree).to_owned(), version: Some(variant.version.clone()) };
-            let built = corridor.build(&[request], variant.arch, view)?;
+            let built = corridor(profile).build(&[request], variant.arch, view)?;
             let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs())?;
             let name = tree.replacen("python", &cell, 1);
             proof::prove_once(&engine.store, &artifact, &name, &engine.launcher, &engine.cancel, view)?;

@@ -186,6 +186,11 @@ impl Session<'_> {
         })
     }
 
+    /// Tells whether a profile was asked for, by flag or environment.
+    pub(super) fn asks_for_profile(&self) -> bool {
+        self.global.profile.is_some()
+    }
+
     /// Returns `SOURCE_DATE_EPOCH`.
     pub(super) fn epoch(&self, project: &Project) -> u64 {
         self.global.epoch.unwrap_or(project.recipes.matrix.epoch)
