@@ -6,8 +6,9 @@
 . /scripts/step.sh
 
 unpack libx11
-./configure $HOST_OPTIONS --datadir=/usr/share --disable-shared --disable-specs --without-xmlto --without-fop --without-xsltproc \
-    --disable-loadable-i18n --disable-loadable-xcursor --with-keysymdefdir=$PREFIX/include/X11
+./configure $HOST_OPTIONS --datadir=/usr/share --with-locale-lib-dir=/usr/lib/X11/locale --disable-shared --disable-specs \
+    --without-xmlto --without-fop --without-xsltproc --disable-loadable-i18n --disable-loadable-xcursor \
+    --with-keysymdefdir=$PREFIX/include/X11
 make
 make install DESTDIR=/build/stage
 
