@@ -549,7 +549,8 @@ def scripts():
 
     def relocatable():
         directory, tried = "/moved/python/bin", []
-        for name in sorted(os.listdir(directory)):
+        # A -full tree has debug information in a directory of its own there.
+        for name in sorted(entry.name for entry in os.scandir(directory) if not entry.is_dir()):
             path = os.path.join(directory, name)
             with open(path, "rb") as file:
                 head = file.read(200)
