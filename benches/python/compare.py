@@ -10,7 +10,8 @@ each interpreter with the packages that pyperformance pins. They do not run one 
 so that a machine that is busier for a while is so for both; a round takes the same number of loops on both sides.
 
 The table says time of ours divided by time of the reference: below 1 is faster. `median` is of the medians of all rounds, `best` of the
-shortest times, which on a busy machine is the steadier one. A benchmark that cannot be installed or fails on one side is skipped on both,
+shortest times, which on a busy machine is the steadier one. With --clock processor it is processor time that is counted, for machines
+that never rest; what works in other processes cannot be measured so and is left out. A benchmark that cannot be installed or fails on one side is skipped on both,
 with the reason. Results are kept in --work and not measured again, so that a run can be continued; --again forgets them.
 """
 
@@ -37,6 +38,10 @@ TIMEOUT = 1200
 LEFT_OUT = {"python_startup", "python_startup_no_site", "hg_startup"}
 
 
+# Lets pyperf and the benchmarks count processor time: a line of a .pth file, run when a virtual environment's interpreter starts.
+CLOCK = "import os, time; os.environ.get('BENCH_CLOCK') == 'processor' and setattr(time, 'perf_counter', time.process_time)\n"
+
+
 def run(command, **others):
     return subprocess.run([str(word) for word in command], text=True, capture_output=True, **others)
 
@@ -58,6 +63,8 @@ class Side:
             made = run([interpreter, "-m", "venv", self.venv])
             if made.returncode:
                 sys.exit(f"{interpreter} cannot make a virtual environment: {last_line(made.stdout + made.stderr)}")
+        for packages in self.venv.glob("lib/python3*/site-packages"):
+            (packages / "bench_clock.pth").write_text(CLOCK)
         self.record = self.venv / "installed.json"
         self.tried = json.loads(self.record.read_text()) if self.record.exists() else {}
 
@@ -85,15 +92,16 @@ def listed(directory):
                 yield table["name"], place / "run_benchmark.py", requirements, table.get("extra_opts", [])
 
 
-def measure(side, script, options, work, loops):
+def measure(side, script, options, work, loops, clock):
     """Runs a benchmark once; returns {name: (loops, [seconds])}."""
     out = work / f"result-{side.name}.json"
     out.unlink(missing_ok=True)
-    command = [side.python, script, *options, "-o", out, "--processes", "1", "--values", VALUES, "--warmups", "1", "--quiet"]
+    command = [side.python, script, *options, "-o", out, "--processes", "1", "--values", VALUES, "--warmups", "1", "--quiet",
+               "--inherit-environ", "BENCH_CLOCK"]
     if loops:
         command += ["--loops", loops]
     try:
-        done = run(command, cwd=script.parent, timeout=TIMEOUT)
+        done = run(command, cwd=script.parent, timeout=TIMEOUT, env={**os.environ, "BENCH_CLOCK": clock})
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"{side.name}: took longer than {TIMEOUT} s") from None
     if done.returncode or not out.exists():
@@ -116,13 +124,15 @@ def prepare(sides, benchmark):
                 raise RuntimeError(f"{side.name}: {failed}")
 
 
-def compare(sides, benchmark, rounds, work):
+def compare(sides, benchmark, rounds, work, clock):
     """Returns {name: {side: [seconds]}} of one script, rounds by turns."""
     name, script, _, options = benchmark
+    if clock == "processor" and re.search(r"bench_command|multiprocessing|concurrent.futures", script.read_text()):
+        raise RuntimeError("works in other processes")
     found, loops = {}, None
     for number in range(rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
-            for each, (used, values) in measure(side, script, options, work, loops).items():
+            for each, (used, values) in measure(side, script, options, work, loops, clock).items():
                 found.setdefault(each, {}).setdefault(side.name, []).extend(values)
                 single = used
             # Only a script with one benchmark can be told its loops.
@@ -181,6 +191,7 @@ def main():
     parser.add_argument("--reference", type=pathlib.Path, default=pathlib.Path("/usr/bin/python3.11"))
     parser.add_argument("--rounds", type=int, default=3, help="of each benchmark on each side (%(default)s)")
     parser.add_argument("--starts", type=int, default=60, help="of each way to start (%(default)s)")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--benchmarks", help="comma-separated names; by default all")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("target/bench-python"))
     parser.add_argument("--prepare", action="store_true", help="install everything, measure nothing")
@@ -194,7 +205,7 @@ def main():
         print(f"{side.name}: {side.interpreter} {about.stdout.strip()}", flush=True)
         if failed := side.pip(f"pyperformance=={PYPERFORMANCE}"):
             sys.exit(f"{side.name}: pyperformance cannot be installed: {failed}")
-    kept_file = work / "results.json"
+    kept_file = work / f"results-{arguments.clock}.json"
     kept = json.loads(kept_file.read_text()) if kept_file.exists() and not arguments.again else {}
     wanted = set(arguments.benchmarks.split(",")) if arguments.benchmarks else None
     skipped = {}
@@ -208,7 +219,7 @@ def main():
                 prepare(sides, benchmark)
                 if arguments.prepare:
                     continue
-                kept[name] = compare(sides, benchmark, arguments.rounds, work)
+                kept[name] = compare(sides, benchmark, arguments.rounds, work, arguments.clock)
             except RuntimeError as reason:
                 skipped[name] = str(reason)
                 continue
