@@ -155,9 +155,7 @@ impl Failure {
 
     /// Returns what went wrong and why, in one line.
     pub(super) fn line(&self) -> String {
-        let report = self.report();
-        let message = report.message.lines().next().unwrap_or_default().to_owned();
-        std::iter::once(message).chain(report.causes).collect::<Vec<_>>().join(": ")
+        self.report().line()
     }
 
     /// Returns what the user reads.

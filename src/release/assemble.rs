@@ -93,7 +93,7 @@ fn make(place: &Path, release: &Description, products: &[Product], words: &Words
     let mut assets: Vec<Asset> = sums.iter().map(asset).collect();
     if words.signed {
         // Not there yet: they are made of the whole.
-        let tarballs = sums.keys().filter(|name| name.ends_with(".tar.gz"));
+        let tarballs = sums.keys().filter(|name| Kind::of(name) == Kind::Tarball);
         let signature = |name: &String| Asset {
             name: format!("{name}.asc"),
             size: 0,
@@ -129,7 +129,7 @@ pub fn failed(place: &Path, release: &Description, products: &[Product]) -> Resu
         (variant.tarball, variant.sha256) = (None, None);
     }
     let logs = products.iter().map(|product| {
-        let files = product.files.iter().filter(|(name, _)| name.ends_with(".log")).cloned().collect();
+        let files = product.files.iter().filter(|(name, _)| Kind::of(name) == Kind::Log).cloned().collect();
         Product { files, ..product.clone() }
     });
     let mut sums = files(&output, &logs.collect::<Vec<_>>())?;
@@ -177,7 +177,7 @@ fn files(output: &Output, products: &[Product]) -> Result<Sums, AssembleError> {
 fn checksums(output: &Output, sums: &mut Sums) -> Result<(), AssembleError> {
     let tarballs: Vec<(String, Digest)> = sums
         .iter()
-        .filter(|(name, _)| name.ends_with(".tar.gz"))
+        .filter(|(name, _)| Kind::of(name) == Kind::Tarball)
         .map(|(name, (digest, _))| (name.clone(), *digest))
         .collect();
     for (name, digest) in tarballs {
@@ -210,6 +210,6 @@ impl Product {
         let facts = &mut self.facts;
         (facts.outcome, facts.error) = (VariantOutcome::Failed, Some(why));
         (facts.tarball, facts.sha256, facts.size) = (None, None, None);
-        self.files.retain(|(name, _)| name.ends_with(".log"));
+        self.files.retain(|(name, _)| Kind::of(name) == Kind::Log);
     }
 }

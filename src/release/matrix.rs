@@ -73,8 +73,8 @@ pub fn each<T: Send, E: Send>(
         let lanes: Vec<_> = (0..pace.lanes.get().min(count)).map(|_| scope.spawn(lane)).collect();
         let over: Vec<_> = lanes.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         clock.stop();
-        let watched = watcher.join();
-        if let Some(panic) = over.into_iter().chain([watched]).find_map(Result::err) {
+        let panics = over.into_iter().chain([watcher.join()]);
+        if let Some(panic) = panics.into_iter().find_map(Result::err) {
             std::panic::resume_unwind(panic);
         }
     });

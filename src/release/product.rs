@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::dist::VariantFacts;
+use crate::dist::{Kind, VariantFacts};
 use crate::oci::Digest;
 
 /// Where the bytes of a file are.
@@ -34,7 +34,7 @@ impl Product {
     /// Returns its tarballs: names, files, digests.
     pub fn tarballs(&self) -> impl Iterator<Item = (&str, &PathBuf, &Digest)> {
         self.files.iter().filter_map(|(name, bytes)| match bytes {
-            Bytes::File { path, digest } if name.ends_with(".tar.gz") => Some((name.as_str(), path, digest)),
+            Bytes::File { path, digest } if Kind::of(name) == Kind::Tarball => Some((name.as_str(), path, digest)),
             _ => None,
         })
     }

@@ -118,11 +118,11 @@ fn milliseconds(seconds: f64) -> f64 {
 /// A file name for a step that no other has.
 fn file_name(step: &str, taken: &[StepLog]) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._+".contains(c) { c } else { '-' };
-    let stem: String = step.chars().take(100).map(plain).collect();
-    let stem = stem.trim_start_matches(['.', '-']);
-    let is_free = |name: &String| !taken.iter().any(|(other, _)| other == name);
-    let numbered = (2..).map(|number| format!("{stem}-{number}.log"));
-    std::iter::once(format!("{stem}.log")).chain(numbered).find(is_free).expect("numbers do not end")
+    let name: String = step.chars().take(100).map(plain).collect();
+    let name = name.trim_start_matches(['.', '-']);
+    let is_free = |file: &String| !taken.iter().any(|(other, _)| other == file);
+    let numbered = (2..).map(|number| format!("{name}-{number}.log"));
+    std::iter::once(format!("{name}.log")).chain(numbered).find(is_free).expect("numbers do not end")
 }
 
 impl Progress for Recorder<'_> {

@@ -45,24 +45,21 @@ impl Tester<'_> {
         let tarballs: Vec<_> =
             product.tarballs().map(|(name, path, digest)| (name.to_owned(), path.clone(), *digest)).collect();
         for (name, path, digest) in tarballs {
-            let rows = match proven(self.store, &digest)? {
-                Some(rows) => {
-                    note(format!("{name} passed its tests before"));
-                    rows
+            let rows = if let Some(rows) = proven(self.store, &digest)? {
+                note(format!("{name} passed its tests before"));
+                rows
+            } else {
+                let token = self.jobs.take(|| cancel.is_cancelled())?;
+                let _token = token.ok_or_else(|| BuildError::from(SolveError::Cancelled))?;
+                note(format!("testing {name}"));
+                let proof = prove_and_remember(self.store, &path, self.launcher, cancel)?;
+                if cancel.is_cancelled() {
+                    return Err(BuildError::from(SolveError::Cancelled).into());
                 }
-                None => {
-                    let token = self.jobs.take(|| cancel.is_cancelled())?;
-                    let _token = token.ok_or_else(|| BuildError::from(SolveError::Cancelled))?;
-                    note(format!("testing {name}"));
-                    let proof = prove_and_remember(self.store, &path, self.launcher, cancel)?;
-                    if cancel.is_cancelled() {
-                        return Err(BuildError::from(SolveError::Cancelled).into());
-                    }
-                    if !proof.passed() {
-                        return Err(VariantError::Unproven { name, proof: Box::new(proof) });
-                    }
-                    proof.rows
+                if !proof.passed() {
+                    return Err(VariantError::Unproven { name, proof: Box::new(proof) });
                 }
+                proof.rows
             };
             note(format!("{name}: {}", summed_up(&rows)));
             let found = tests(self.store, &digest, &rows)?;

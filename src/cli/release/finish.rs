@@ -10,6 +10,7 @@ use crate::cli::describe::previous;
 use crate::cli::failure::Failure;
 use crate::cli::forge::read;
 use crate::cli::progress::{Style, View};
+use crate::cli::report::{Exit, Report};
 use crate::cli::session::{Session, variable};
 use crate::dist::{Description, Stage, VariantOutcome};
 use crate::progress::{Event, Progress as _};
@@ -51,7 +52,8 @@ impl<'a> Finish<'a> {
         let template = args.template.as_deref().map(read).transpose()?;
         if let Some(template) = &template {
             // A mistake in it is told now, not after hours.
-            crate::summary::notes(&Description::default(), &[], None, Some(template)).map_err(wrong_template)?;
+            crate::summary::notes(&Description::default(), &[], None, Some(template))
+                .map_err(|error| wrong_template(&error))?;
         }
         let finish = Self { session, args, view, place: args.place(), template };
         finish.previous(&Description::default())?;
@@ -81,8 +83,13 @@ impl<'a> Finish<'a> {
         }
         let passed = products.iter().filter(|product| product.facts.outcome == VariantOutcome::Passed).count();
         if !failures.is_empty() && (!self.args.keep_going || passed == 0) {
-            let logs = release::failed(&self.place, description, &products)?;
-            return Err(self.end(failures, products.len(), Some(&logs)));
+            // That logs cannot be left must not hide what they are about.
+            let logs = release::failed(&self.place, description, &products);
+            if let Err(error) = &logs {
+                let message = format!("logs could not be left: {}", Report::of(Exit::Machine, error).line());
+                self.view.event(&Event::Note { message: &message });
+            }
+            return Err(self.end(failures, products.len(), logs.ok().as_deref(), true));
         }
         let stage = match self.args.stage {
             None | Some(StageArg::Release) => None,
@@ -104,7 +111,7 @@ impl<'a> Finish<'a> {
         if failures.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        Err(self.end(failures, products.len(), None))
+        Err(self.end(failures, products.len(), None, false))
     }
 
     fn release(&self, description: &Description, products: &[Product]) -> Result<(), Failure> {
@@ -120,12 +127,12 @@ impl<'a> Finish<'a> {
     }
 
     /// Returns how a run ends in which some failed; all but the last that is told of are told here.
-    fn end(&self, mut failures: Vec<(String, Failure)>, all: usize, logs: Option<&Path>) -> Failure {
+    fn end(&self, mut failures: Vec<(String, Failure)>, all: usize, logs: Option<&Path>, nothing: bool) -> Failure {
         let mut rest = Vec::new();
         if let Some(logs) = logs {
             rest.push(format!("logs and a report are in `{}`; run the same command again to go on", logs.display()));
         }
-        if failures.len() == 1 && logs.is_some() {
+        if failures.len() == 1 && nothing {
             let (title, failure) = failures.remove(0);
             let title = (all > 1).then_some(title);
             return Failure::Variant { title, failure: Box::new(failure), rest };
@@ -137,7 +144,7 @@ impl<'a> Finish<'a> {
             let style = Style::of(variable);
             self.view.suspend(|| report.show(style, columns()));
         }
-        if logs.is_none() {
+        if !nothing {
             rest.push(format!("`{}` has the others; run the same command again to go on", self.place.display()));
         }
         Failure::Variants { failed: titles, all, rest }
@@ -149,14 +156,14 @@ fn tarball(product: &Product) -> Option<(&String, crate::oci::Digest, u64)> {
     Some((facts.tarball.as_ref()?, facts.sha256?, facts.size?))
 }
 
-pub(super) fn wrong_template(error: NotesError) -> Failure {
+fn wrong_template(error: &NotesError) -> Failure {
     Failure::Usage { message: error.to_string() }
 }
 
 impl From<AssembleError> for Failure {
     fn from(error: AssembleError) -> Self {
         match error {
-            AssembleError::Notes(error) => wrong_template(error),
+            AssembleError::Notes(error) => wrong_template(&error),
             error => Self::Assemble(error),
         }
     }
