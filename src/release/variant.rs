@@ -146,8 +146,7 @@ impl Maker<'_> {
         recorder.event(&Event::Variant { name: &cell.title(), phase: Phase::Building });
         let corridor =
             Corridor { project: self.project, engine: self.engine, profile: cell.profile, epoch: self.epoch };
-        let names: &[&str] = if self.full { &["python", "python-full"] } else { &["python"] };
-        for name in names {
+        for name in self.trees() {
             let request = Request { name: (*name).to_owned(), version: Some(cell.variant.version.clone()) };
             let lowered = corridor.lower(std::slice::from_ref(&request), cell.variant.arch)?;
             let file = name.replacen("python", &cell.name, 1);
@@ -158,6 +157,11 @@ impl Maker<'_> {
             solved.push(made?);
         }
         Ok(())
+    }
+
+    /// The recipes whose trees are packed.
+    pub(super) const fn trees(&self) -> &'static [&'static str] {
+        if self.full { &["python", "python-full"] } else { &["python"] }
     }
 
     /// Builds one tree, packs and describes it.

@@ -41,6 +41,7 @@ pub(in crate::cli) fn build(
     let commit = commit_of_recipes(session, view)?;
 
     let maker = Maker { project: &project, engine: &engine, epoch, full: args.full, began, several: cells.len() > 1 };
+    maker.check_room(&cells, &args.place())?;
     let tester = Tester { store: &engine.store, launcher: &engine.launcher, jobs: &engine.jobs, began };
     let tester = (args.stage != Some(StageArg::Build)).then_some(tester);
     let made: Vec<Mutex<Option<Built>>> = cells.iter().map(|_| Mutex::new(None)).collect();
