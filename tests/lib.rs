@@ -19,6 +19,7 @@ mod dockerfiles_hostile;
 mod doctor;
 mod downloading;
 mod escapes;
+mod expiring;
 mod exports;
 mod exports_command;
 mod exports_documents;
