@@ -62,6 +62,7 @@ mod messages_report;
 mod notifying;
 mod owners;
 mod patterns;
+mod pipelines;
 mod policies;
 mod profiles;
 mod publishing;
