@@ -22,7 +22,7 @@ use super::report::Printed;
 use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, profile, proof, publish, recipe_image, report, signals, suite, tag, trials};
+use super::{doctor, expire, profile, proof, publish, recipe_image, report, signals, suite, tag, trials};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -69,6 +69,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;
             watched(&session, |view| publish::publish(&session, args, &cancel, view))
+        }
+        Command::Expire(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| expire::expire(&session, args, &cancel, view))
         }
         Command::Tag(args) => tag::tag(&session, args),
         Command::Describe(args) => describe(&session, args),

@@ -39,6 +39,8 @@ pub enum Dialect {
     GitHub,
     /// `docs.gitlab.com/api`
     GitLab,
+    /// `docs.gitea.com/api`: Gitea's, and Forgejo's, which grew out of it.
+    Gitea,
     /// Anything else that is told something.
     Plain,
 }
@@ -147,6 +149,11 @@ impl Api {
         self.base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
+    /// Returns what it speaks.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Returns who we are.
     pub const fn token(&self) -> Option<&Token> {
         self.token.as_ref()
@@ -228,15 +235,27 @@ impl Api {
         self.patiently(what, progress, || self.ask(what, &Method::GET, url, Content::Nothing))
     }
 
+    /// Removes something, once; what is not there was removed.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn delete(&self, what: &str, url: &Url) -> Result<(), ForgeError> {
+        match self.ask(what, &Method::DELETE, url, Content::Nothing) {
+            Err(error) if !error.is_missing() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads at most `pages` pages of a list, a hundred entries each, once.
     ///
     /// # Errors
     /// As `ask`.
     pub fn list<T: DeserializeOwned>(&self, what: &str, url: &Url, pages: u32) -> Result<Vec<T>, ForgeError> {
         let mut all = Vec::new();
+        let each = if self.dialect == Dialect::Gitea { "limit" } else { "per_page" };
         for page in 1..=pages {
             let mut url = url.clone();
-            url.query_pairs_mut().append_pair("per_page", "100").append_pair("page", &page.to_string());
+            url.query_pairs_mut().append_pair(each, "100").append_pair("page", &page.to_string());
             let answer = self.ask(what, &Method::GET, &url, Content::Nothing)?;
             let items: Vec<T> = answer.json()?;
             let none = items.is_empty();
@@ -302,7 +321,7 @@ impl Api {
         };
         let request = match self.dialect {
             Dialect::GitHub => request.header("x-github-api-version", "2022-11-28"),
-            Dialect::GitLab | Dialect::Plain => request,
+            Dialect::GitLab | Dialect::Gitea | Dialect::Plain => request,
         };
         match &self.token {
             Some(token) if self.is_ours(url) => {
