@@ -37,6 +37,9 @@ pub fn scripts(graph: &Graph) -> BTreeSet<String> {
 
 const SCRIPTS: &str = "local://scripts";
 
+/// The input that stands for the files of the project as a commit has them.
+pub const CHECKOUT: &str = "local://project";
+
 /// Returns what `lowered` is made of.
 ///
 /// A component is one source, not one recipe: two recipes may work on one source, and what matters to whoever reads the

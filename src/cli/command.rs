@@ -21,7 +21,7 @@ use super::report::Printed;
 use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, profile, proof, publish, recipe_image, report, signals, suite, tag, trials};
+use super::{doctor, profile, proof, publish, recipe_image, report, sign, signals, suite, tag, trials, verify};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -64,6 +64,12 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Build(args) => stepping(&session, |inside, view| build(&session, args, inside, view)),
         Command::Release(args) => stepping(&session, |inside, view| release(&session, args, inside, view)),
         Command::Test(args) => stepping(&session, |inside, view| test(&session, args, &inside, view)),
+        Command::Sign(args) => {
+            // Interrupted, gpg ends, and the key in memory is removed.
+            signals::cancel_on_signals(&Cancel::new()?)?;
+            watched(&session, |view| sign::sign(args, view))
+        }
+        Command::Verify(args) => verify::show(args, &verify::verdict(args)?),
         Command::Publish(args) => {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;

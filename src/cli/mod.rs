@@ -29,11 +29,13 @@ mod recipe_image;
 pub mod report;
 mod scan;
 mod session;
+mod sign;
 mod signals;
 mod solve;
 mod suite;
 pub mod table;
 mod tag;
 mod trials;
+mod verify;
 
 pub use command::main;
