@@ -34,6 +34,7 @@ mod provenance;
 mod python;
 mod spdx;
 mod tree;
+mod vendored;
 
 pub use bom::Bom;
 pub use component::{Component, Kind};

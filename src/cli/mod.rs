@@ -25,6 +25,7 @@ mod profile;
 pub mod progress;
 mod proof;
 mod publish;
+mod rebuild;
 mod recipe_image;
 pub mod report;
 mod scan;

@@ -84,6 +84,18 @@ pub(super) fn commit_here(session: &Session<'_>) -> Result<Option<String>, Failu
     Ok(head.map(|head| head.trim().to_owned()).filter(|head| !head.is_empty()))
 }
 
+/// Returns the commit that the recipes at `root` are of, and whether what is built differs from it; `None` where they are in
+/// no repository, or git does not say.
+pub(super) fn checkout(root: &Path) -> Result<Option<(String, bool)>, Failure> {
+    let head = git(root, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
+    // Another repository may be around a project that it does not have.
+    let (Some(head), Some(_)) = (head, git(root, &["rev-parse", "--verify", "--quiet", "HEAD:./recipes"])?) else {
+        return Ok(None);
+    };
+    let changed = git(root, &["status", "--porcelain", "--", "recipes", "rootfs", "scripts"])?;
+    Ok(changed.map(|changed| (head.trim().to_owned(), !changed.trim().is_empty())))
+}
+
 /// Returns short names and subjects of the commits between two that changed what is built, newest first; none where git
 /// does not know them.
 pub(super) fn commits_since(

@@ -19,6 +19,12 @@ const PROGRAM: &str = "cosign";
 /// Where cosign itself looks for the password of a key (`cosign sign-blob --help`).
 const PASSWORD: &str = "COSIGN_PASSWORD";
 
+/// Services to tell and roots to believe: none. Without these cosign 3 asks the network for those of the public instance.
+const NOWHERE: [(&str, &str, &str); 2] = [
+    ("--signing-config", "services.json", r#"{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json"}"#),
+    ("--trusted-root", "roots.json", r#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#),
+];
+
 /// A cosign that is there.
 #[derive(Debug, Clone)]
 pub struct Cosign {
@@ -94,11 +100,16 @@ impl Cosign {
         let directory = tempfile::Builder::new().prefix("dockless-cosign-").tempdir();
         let directory = directory.map_err(SignError::io("create a directory in", &place))?;
         let bundle = directory.path().join("bundle");
-        let mut command = command(&["sign-blob", "--yes", "--new-bundle-format"]);
+        let mut command = command(&["sign-blob", "--yes"]);
         match &self.how {
             How::Check | How::Identity => {}
             How::Key { key, password } => {
-                command.args(["--tlog-upload=false", "--use-signing-config=false", "--key", key]);
+                for (option, name, text) in NOWHERE {
+                    let path = directory.path().join(name);
+                    std::fs::write(&path, text).map_err(SignError::io("write", &path))?;
+                    command.arg(option).arg(path);
+                }
+                command.args(["--key", key]);
                 // Empty means a key without one; unset, cosign would ask.
                 command.env(PASSWORD, password.as_ref().map(Secret::expose).unwrap_or_default());
             }
@@ -115,7 +126,7 @@ impl Cosign {
     /// # Errors
     /// `NoProgram`, `Io`.
     pub fn check(&self, bundle: &Path, file: &Path, believed: &Bundles) -> Result<Result<(), String>, SignError> {
-        let mut command = command(&["verify-blob", "--new-bundle-format"]);
+        let mut command = command(&["verify-blob"]);
         match believed {
             Bundles::Key(key) => command.args(["--insecure-ignore-tlog=true", "--key", key]),
             Bundles::Identity { identity, issuer } => {

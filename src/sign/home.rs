@@ -7,6 +7,7 @@ use rustix::fs::{FsWord, statfs};
 use tempfile::TempDir;
 
 use super::error::SignError;
+use super::signer::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
 
 /// `statfs(2)`: file systems that live in memory.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
@@ -44,6 +45,7 @@ impl Drop for Home {
             if act == "--kill" {
                 command.arg("gpg-agent");
             }
+            command.env_remove(KEY_VARIABLE).env_remove(PASSPHRASE_VARIABLE);
             // Without gpgconf the agent ends by itself when it finds its directory gone (`gpg-agent(1)`).
             let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         }

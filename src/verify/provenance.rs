@@ -27,6 +27,8 @@ pub struct Claim {
     pub builder: String,
     /// Digest of the definition.
     pub definition: Option<String>,
+    /// Digest of the files of `scripts/` (`digest_set.md dirHash`).
+    pub scripts: Option<String>,
     /// Version of the interpreter, where there is one.
     python: Option<String>,
     /// Inputs and how many of them have no digest.
@@ -94,7 +96,9 @@ fn claim(predicate: &Value) -> Result<Claim, String> {
         "release" => Profile::Release,
         other => return Err(format!("its profile is `{other}`")),
     };
+    let scripts = inputs.iter().find_map(|it| it["digest"]["dirHash"].as_str()).map(str::to_owned);
     Ok(Claim {
+        scripts,
         recipes: list("recipes")?,
         arch: text("architecture")?.parse().map_err(|error| format!("its architecture: {error}"))?,
         profile,
