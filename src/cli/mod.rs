@@ -27,6 +27,7 @@ mod proof;
 mod publish;
 mod rebuild;
 mod recipe_image;
+mod release;
 pub mod report;
 mod scan;
 mod session;

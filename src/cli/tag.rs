@@ -11,6 +11,7 @@ use super::command::println;
 use super::failure::Failure;
 use super::forge::{channels, now};
 use super::session::Session;
+use crate::progress::{Event, Progress};
 use crate::recipe::NextTag;
 
 /// Arguments of `tag`.
@@ -94,6 +95,19 @@ pub(super) fn checkout(root: &Path) -> Result<Option<(String, bool)>, Failure> {
     };
     let changed = git(root, &["status", "--porcelain", "--", "recipes", "rootfs", "scripts"])?;
     Ok(changed.map(|changed| (head.trim().to_owned(), !changed.trim().is_empty())))
+}
+
+/// Returns the commit that recipes, root filesystems and scripts are of; none where they are of no commit, which is said.
+pub(super) fn commit_of_recipes(session: &Session<'_>, told: &dyn Progress) -> Result<Option<String>, Failure> {
+    match checkout(&session.project_root()?)? {
+        Some((_, true)) => {
+            let message =
+                "warning: recipes, root filesystems or scripts differ from what git has: release.json names no commit";
+            told.event(&Event::Note { message });
+            Ok(None)
+        }
+        here => Ok(here.map(|(commit, _)| commit)),
+    }
 }
 
 /// Returns short names and subjects of the commits between two that changed what is built, newest first; none where git
