@@ -120,6 +120,12 @@ pub(crate) enum Command {
     Release(Box<super::release::Release>),
     /// Proves release tarballs: empty root, moved, venv, pip, ELF checks
     Test(Test),
+    /// Signs a release directory by gpg, and by cosign
+    #[command(after_help = super::sign::EXAMPLES)]
+    Sign(super::sign::Sign),
+    /// Verifies a release: sums, signatures, provenance and bills of materials against the tarballs
+    #[command(after_help = super::verify::EXAMPLES)]
+    Verify(Box<super::verify::Verify>),
     /// Publishes a release directory at GitHub, GitLab, in a registry or in a directory
     #[command(after_help = super::publish::EXAMPLES)]
     Publish(Box<super::publish::Publish>),

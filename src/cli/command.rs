@@ -22,7 +22,9 @@ use super::report::Printed;
 use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, expire, profile, proof, publish, recipe_image, report, signals, suite, tag, trials};
+use super::{
+    doctor, expire, profile, proof, publish, rebuild, recipe_image, report, sign, signals, suite, tag, trials, verify,
+};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
@@ -65,6 +67,21 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Build(args) => stepping(&session, |inside, view| build(&session, args, inside, view)),
         Command::Release(args) => release(&session, args),
         Command::Test(args) => stepping(&session, |inside, view| test(&session, args, &inside, view)),
+        Command::Sign(args) => {
+            // Interrupted, gpg ends, and the key in memory is removed.
+            signals::cancel_on_signals(&Cancel::new()?)?;
+            watched(&session, |view| sign::sign(args, view))
+        }
+        Command::Verify(args) => {
+            let mut verdict = verify::verdict(args)?;
+            // What does not hold is not worth building again.
+            if args.rebuild && verdict.holds() {
+                stepping(&session, |inside, view| {
+                    rebuild::rebuild(&session, args, inside, &mut verdict, view).map(|()| ExitCode::SUCCESS)
+                })?;
+            }
+            verify::show(args, &verdict)
+        }
         Command::Publish(args) => {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;

@@ -21,11 +21,13 @@ use crate::release::{
     AssembleError, JoinError, OutputError, ProofError, ReleaseError, SuiteError, TrialError, VariantError,
 };
 use crate::sandbox::{self, Fault, Outcome, SandboxError};
+use crate::sign::SignError;
 use crate::snapshot::SnapshotError;
 use crate::solver::SolveError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::training::TrainingError;
+use crate::verify::VerifyError;
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +75,10 @@ pub(super) enum Failure {
     Image(#[from] ImageError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     #[error("the store `{}` is in use", root.display())]
     Busy { root: PathBuf },
     #[error("{message}")]
@@ -238,6 +244,10 @@ impl Failure {
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Publish(error) => publish(error),
+            Self::Sign(error) => sign(error),
+            Self::Verify(error) => {
+                (if error.is_input() { Exit::Input } else { Exit::Machine }, error.help().map(str::to_owned))
+            }
             Self::Unproven { .. } => (Exit::Failed, None),
             Self::Assemble(error) => assemble(error),
             Self::VariantTime { .. } => {
@@ -417,6 +427,15 @@ fn publish(error: &PublishError) -> (Exit, Option<String>) {
         _ => Exit::Failed,
     };
     (exit, error.help())
+}
+
+fn sign(error: &SignError) -> (Exit, Option<String>) {
+    let exit = match error {
+        SignError::Failed { .. } => Exit::Failed,
+        _ if error.is_machine() => Exit::Machine,
+        _ => Exit::Input,
+    };
+    (exit, error.help().map(str::to_owned))
 }
 
 fn sandbox(error: &SandboxError) -> (Exit, Option<String>) {

@@ -96,18 +96,29 @@ pub(super) fn commit_here(session: &Session<'_>) -> Result<Option<String>, Failu
     Ok(head.map(|head| head.trim().to_owned()).filter(|head| !head.is_empty()))
 }
 
+/// Returns the commit that the recipes at `root` are of, and whether what is built differs from it; `None` where they are in
+/// no repository, or git does not say.
+pub(super) fn checkout(root: &Path) -> Result<Option<(String, bool)>, Failure> {
+    let head = git(root, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
+    // Another repository may be around a project that it does not have.
+    let (Some(head), Some(_)) = (head, git(root, &["rev-parse", "--verify", "--quiet", "HEAD:./recipes"])?) else {
+        return Ok(None);
+    };
+    let changed = git(root, &["status", "--porcelain", "--", "recipes", "rootfs", "scripts"])?;
+    Ok(changed.map(|changed| (head.trim().to_owned(), !changed.trim().is_empty())))
+}
+
 /// Returns the commit that recipes, root filesystems and scripts are of; none where they are of no commit, which is said.
 pub(super) fn commit_of_recipes(session: &Session<'_>, told: &dyn Progress) -> Result<Option<String>, Failure> {
-    let Some(commit) = commit_here(session)? else { return Ok(None) };
-    let paths = ["status", "--porcelain", "--", "recipes", "rootfs", "scripts"];
-    let changed = git(&session.project_root()?, &paths)?;
-    if changed.as_deref().is_some_and(|changed| !changed.trim().is_empty()) {
-        let message =
-            "warning: recipes, root filesystems or scripts differ from what git has: release.json names no commit";
-        told.event(&Event::Note { message });
-        return Ok(None);
+    match checkout(&session.project_root()?)? {
+        Some((_, true)) => {
+            let message =
+                "warning: recipes, root filesystems or scripts differ from what git has: release.json names no commit";
+            told.event(&Event::Note { message });
+            Ok(None)
+        }
+        here => Ok(here.map(|(commit, _)| commit)),
     }
-    Ok(Some(commit))
 }
 
 /// Returns short names and subjects of the commits between two that changed what is built, newest first; none where git

@@ -15,6 +15,7 @@
 //! merged outputs of what it needs are read-only mounts; `/out` starts empty and is its output. Why not one container
 //! that grows layer by layer: then every package would depend on every earlier one, and nothing could run in parallel.
 
+mod bundled;
 mod channel;
 mod image;
 mod lock;
@@ -25,6 +26,7 @@ mod profile;
 mod select;
 mod version;
 
+pub use bundled::Bundled;
 pub use channel::{Channel, Channels, NextTag};
 pub use image::RecipeImage;
 pub use lock::{LockedSource, SourceLock};

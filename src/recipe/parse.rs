@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::RecipeError;
+use super::bundled::{self, Bundled};
 use super::image::{RecipeImage, Table};
 use super::lock::is_plain_name;
 use crate::cgroup::parse_size;
@@ -55,6 +56,8 @@ pub struct Recipe {
     pub version: BTreeMap<String, Addition>,
     /// What an image of it says, where that is more than its files.
     pub image: Option<RecipeImage>,
+    /// Code of others in it.
+    pub bundled: Vec<Bundled>,
 }
 
 /// What a step needs on the disk, in bytes, at most.
@@ -128,10 +131,45 @@ struct File {
     #[serde(default)]
     version: BTreeMap<String, Addition>,
     image: Option<Table>,
+    #[serde(default)]
+    bundled: Vec<bundled::Table>,
 }
 
 /// How long a step may run unless its recipe says otherwise.
 const TIMEOUT: Duration = Duration::from_hours(1);
+
+impl File {
+    /// Refuses names, paths and products that are none.
+    fn check_words(&self, text: &str, path: &Path) -> Result<(), RecipeError> {
+        let fail =
+            |span, message: String, help: &str| Err(RecipeError::at(path, text, span, message, Some(help.to_owned())));
+        for name in self.sources.iter().chain(&self.needs) {
+            if !is_plain_name(name.get_ref()) {
+                return fail(name.span(), format!("`{}` is not a plain name", name.get_ref()), "one word, no slash");
+            }
+        }
+        for name in self.files.iter().chain([&self.script]) {
+            if !name.get_ref().split('/').all(is_plain_name) {
+                let message = format!("`{}` is not a path inside scripts/", name.get_ref());
+                return fail(name.span(), message, "relative to scripts/, without `.` or `..`");
+            }
+        }
+        if let Some(cpe) = self
+            .cpe
+            .iter()
+            .chain(self.bundled.iter().filter_map(|it| it.cpe.as_ref()))
+            .find(|it| !is_product(it.get_ref()))
+        {
+            let message = format!("`{}` is not a product of a CPE", cpe.get_ref());
+            return fail(cpe.span(), message, "`vendor:product`, for example openssl:openssl");
+        }
+        if let Some(odd) = self.bundled.iter().find(|it| !it.is_whole()) {
+            let message = format!("`{}` needs a version, or the package that gives it", odd.name.get_ref());
+            return fail(odd.name.span(), message, "version = \"…\", or package = \"…\" of the root filesystem");
+        }
+        Ok(())
+    }
+}
 
 impl Recipe {
     /// Parses the text of `recipes/<name>.toml`; `path` is for messages and must have the recipe's name.
@@ -147,23 +185,7 @@ impl Recipe {
             let message = format!("recipe `{}` lives in a file called `{stem}.toml`", file.name.get_ref());
             return fail(file.name.span(), message, "name and file name must agree");
         }
-        for name in file.sources.iter().chain(&file.needs) {
-            if !is_plain_name(name.get_ref()) {
-                return fail(name.span(), format!("`{}` is not a plain name", name.get_ref()), "one word, no slash");
-            }
-        }
-        for name in file.files.iter().chain([&file.script]) {
-            if !name.get_ref().split('/').all(is_plain_name) {
-                let message = format!("`{}` is not a path inside scripts/", name.get_ref());
-                return fail(name.span(), message, "relative to scripts/, without `.` or `..`");
-            }
-        }
-        if let Some(cpe) = &file.cpe
-            && !is_product(cpe.get_ref())
-        {
-            let message = format!("`{}` is not a product of a CPE", cpe.get_ref());
-            return fail(cpe.span(), message, "`vendor:product`, for example openssl:openssl");
-        }
+        file.check_words(text, path)?;
         if let Some(first) = file.free_threaded.as_ref().filter(|_| !file.series) {
             let help = "add `series = true`, or remove the key";
             return fail(first.span(), "a recipe without series has no free-threaded build".to_owned(), help);
@@ -223,6 +245,7 @@ impl Recipe {
             arch,
             version: file.version,
             image,
+            bundled: file.bundled.into_iter().map(Bundled::from).collect(),
         })
     }
 

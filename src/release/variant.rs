@@ -9,7 +9,7 @@ use super::product::{Bytes, Product};
 use super::proven::ProveError;
 use super::recorder::Recorder;
 use super::{Proof, ProofError};
-use crate::attest::{self, Asked, AttestError, Document, Format, Kind};
+use crate::attest::{self, Asked, AttestError, Document, Format, Input, Kind};
 use crate::build::{BuildError, Corridor, Project, inputs};
 use crate::engine::{Embedded, Engine as _};
 use crate::llb::Graph;
@@ -94,6 +94,8 @@ pub struct Maker<'a> {
     pub engine: &'a Embedded,
     /// `SOURCE_DATE_EPOCH` in seconds since 1970.
     pub epoch: u64,
+    /// The commit that the recipes are of, where git knows it, and whether they differ from it.
+    pub checkout: Option<(String, bool)>,
     /// The `-full` tree, too.
     pub full: bool,
     /// When the run began.
@@ -220,7 +222,9 @@ impl Maker<'_> {
         (lowered, asked): (&Lowered, &Asked<'_>),
         (file, digest): (&str, &Digest),
     ) -> Result<Documents, VariantError> {
-        let materials = attest::of_lowered(lowered, &self.project.recipes, &self.project.rootfs, asked);
+        let mut materials = attest::of_lowered(lowered, &self.project.recipes, &self.project.rootfs, asked);
+        let checkout = self.checkout.as_ref();
+        materials.inputs.extend(checkout.map(|(commit, modified)| Input::checkout(commit, *modified)));
         let inventory = attest::of_tree(tree)?;
         let result = (Kind::Archive, file, digest);
         let of = |format| Document::of(format, &materials, &inventory.components, result, self.epoch);

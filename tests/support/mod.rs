@@ -8,6 +8,7 @@ pub(crate) mod forge_gitlab;
 pub(crate) mod images;
 pub(crate) mod probe;
 pub(crate) mod registry;
+pub(crate) mod release;
 pub(crate) mod schema;
 pub(crate) mod solve;
 
