@@ -79,6 +79,8 @@ mod registries_push;
 mod registries_reach;
 mod registries_whole;
 mod release_summaries;
+mod releasing;
+mod releasing_stages;
 mod rootfs;
 mod rootfs_images;
 mod rootfs_properties;

@@ -27,6 +27,7 @@ pub mod progress;
 mod proof;
 mod publish;
 mod recipe_image;
+mod release;
 pub mod report;
 mod scan;
 mod session;

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::forge::{channels, now};
 use super::publish::tag_of_job;
 use super::session::Session;
+use crate::progress::{Event, Progress};
 use crate::recipe::NextTag;
 
 /// Arguments of `tag`.
@@ -93,6 +94,20 @@ pub(super) fn tag(session: &Session<'_>, args: &Tag) -> Result<ExitCode, Failure
 pub(super) fn commit_here(session: &Session<'_>) -> Result<Option<String>, Failure> {
     let head = git(&session.project_root()?, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
     Ok(head.map(|head| head.trim().to_owned()).filter(|head| !head.is_empty()))
+}
+
+/// Returns the commit that recipes, root filesystems and scripts are of; none where they are of no commit, which is said.
+pub(super) fn commit_of_recipes(session: &Session<'_>, told: &dyn Progress) -> Result<Option<String>, Failure> {
+    let Some(commit) = commit_here(session)? else { return Ok(None) };
+    let paths = ["status", "--porcelain", "--", "recipes", "rootfs", "scripts"];
+    let changed = git(&session.project_root()?, &paths)?;
+    if changed.as_deref().is_some_and(|changed| !changed.trim().is_empty()) {
+        let message =
+            "warning: recipes, root filesystems or scripts differ from what git has: release.json names no commit";
+        told.event(&Event::Note { message });
+        return Ok(None);
+    }
+    Ok(Some(commit))
 }
 
 /// Returns short names and subjects of the commits between two that changed what is built, newest first; none where git

@@ -5,4 +5,4 @@
 
 mod embedded;
 
-pub use embedded::{Embedded, Engine, EngineError};
+pub use embedded::{Embedded, Engine, EngineError, Part};

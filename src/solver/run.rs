@@ -256,6 +256,9 @@ impl Work<'_> {
     /// Notes how a vertex was answered and returns its values.
     pub(super) fn answer(&self, vertex: &Vertex, mut keys: Vec<Digest>, record: Record) -> Vec<Value> {
         keys.extend(record.selected);
+        if matches!(vertex.op, pb::op::Op::Exec(_)) {
+            self.tell_output(vertex, &keys);
+        }
         let values = record.values();
         let mut state = self.lock();
         state.kept.push(Kept { keys: keys.clone(), outputs: record.outputs.clone() });
