@@ -6,8 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use dockless::dist::Stage;
 use tempfile::TempDir;
 
+use crate::releasing_stages::{COMMIT, made};
 use crate::support::release::{STEM, TARBALL, forge, release};
 use crate::support::skip;
 use crate::verifying::text;
@@ -295,4 +297,30 @@ fn keys_that_have_expired_or_are_revoked_since_are_believed_no_more() {
     refused(&verify(), 2, "holds no public key");
     let run = keys.dockless(place.path(), &["verify", ".", "--key", whom], &[("PATH", "/nonexistent")]);
     refused(&run, 3, "`gpg` is not installed");
+}
+
+#[test]
+fn the_last_stage_of_a_release_signs_it_whole_or_leaves_nothing() {
+    let Some(keys) = Keys::new() else { return };
+    let place = TempDir::new().expect("a place");
+    let here = place.path();
+    made(&here.join("package"), Stage::Package, "3.12", "x86", COMMIT);
+    let id = keys.make("Release <release@example.org>", "0", &[]);
+    let secret = keys.secret(&id);
+    let join = ["release", "--stage", "release"];
+    let key = ("DOCKLESS_GPG_KEY", secret.as_str());
+    // A key that cannot sign is found before anything is written.
+    let wrong = keys.dockless(here, &join, &[key, ("DOCKLESS_GPG_PASSPHRASE", "wrong")]);
+    assert!(!wrong.status.success() && !here.join("dist").exists(), "{}", text(&wrong.stderr));
+    let signed = keys.dockless(here, &join, &[key, ("DOCKLESS_GPG_PASSPHRASE", PASSPHRASE)]);
+    assert!(signed.status.success(), "{}", text(&signed.stderr));
+    for name in ["release-3.12-x86.tar.gz", "SHA256SUMS"] {
+        let (file, signature) = (here.join("dist").join(name), here.join("dist").join(format!("{name}.asc")));
+        let checked = keys.gpg(&["--verify", &signature.display().to_string(), &file.display().to_string()], "");
+        assert!(checked.status.success(), "{name}: {}", text(&checked.stderr));
+    }
+    let notes = fs::read_to_string(here.join("dist/RELEASE_NOTES.md")).expect("notes");
+    assert!(notes.contains("gpg --verify release-3.12-x86.tar.gz.asc"), "{notes}");
+    let refused = keys.dockless(here, &["release", "--stage", "package", "--key", &id], &[]);
+    assert!(text(&refused.stderr).contains("--key is for --stage release"), "{}", text(&refused.stderr));
 }
