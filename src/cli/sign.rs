@@ -108,6 +108,11 @@ impl Signing {
         self.gpg.is_some() || self.cosign.is_some()
     }
 
+    /// Tells whether detached OpenPGP signatures are to be made.
+    pub(crate) const fn is_openpgp(&self) -> bool {
+        self.gpg.is_some()
+    }
+
     /// Signs a directory that is about to be released, or was: every tarball and `SHA256SUMS`. Returns the files written.
     pub(crate) fn sign(&self, dist: &Path, replace: bool, view: &dyn Progress) -> Result<Vec<PathBuf>, SignError> {
         let mut written = Vec::new();

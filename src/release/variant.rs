@@ -9,7 +9,7 @@ use super::product::{Bytes, Product};
 use super::proven::ProveError;
 use super::recorder::Recorder;
 use super::{Proof, ProofError};
-use crate::attest::{self, Asked, AttestError, Document, Format, Kind};
+use crate::attest::{self, Asked, AttestError, Document, Format, Input, Kind};
 use crate::build::{BuildError, Corridor, Project, inputs};
 use crate::engine::{Embedded, Engine as _};
 use crate::llb::Graph;
@@ -96,6 +96,8 @@ pub struct Maker<'a> {
     pub epoch: u64,
     /// The `-full` tree, too.
     pub full: bool,
+    /// The commit that the recipes are of, and whether what is built differs from it.
+    pub commit: Option<(String, bool)>,
     /// When the run began.
     pub began: Instant,
     /// Several variants are worked on: what is told of one says which.
@@ -216,7 +218,8 @@ impl Maker<'_> {
         (lowered, asked): (&Lowered, &Asked<'_>),
         (file, digest): (&str, &Digest),
     ) -> Result<Documents, VariantError> {
-        let materials = attest::of_lowered(lowered, &self.project.recipes, &self.project.rootfs, asked);
+        let mut materials = attest::of_lowered(lowered, &self.project.recipes, &self.project.rootfs, asked);
+        materials.inputs.extend(self.commit.iter().map(|(commit, modified)| Input::checkout(commit, *modified)));
         let inventory = attest::of_tree(tree)?;
         let result = (Kind::Archive, file, digest);
         let of = |format| Document::of(format, &materials, &inventory.components, result, self.epoch);

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::caches::CacheArgs;
 use crate::cli::failure::Failure;
 use crate::cli::limit::{LimitArgs, duration};
+use crate::cli::sign::SigningArgs;
 use crate::dist;
 use crate::oci::Arch;
 
@@ -102,6 +103,8 @@ pub(crate) struct Release {
     #[arg(long, value_name = "FILE")]
     pub(super) template: Option<PathBuf>,
     #[command(flatten)]
+    pub(super) signing: SigningArgs,
+    #[command(flatten)]
     pub(super) caches: CacheArgs,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
@@ -123,10 +126,15 @@ impl Release {
         if self.what.is_empty() { vec![stage.name().into()] } else { self.what.iter().map(PathBuf::from).collect() }
     }
 
+    /// Tells whether a release comes of it, and not what a later stage takes.
+    pub(super) const fn ends(&self) -> bool {
+        matches!(self.stage, None | Some(StageArg::Release))
+    }
+
     /// Refuses options that mean nothing in this stage, before anything is done.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let builds = matches!(self.stage, None | Some(StageArg::Build));
-        let ends = matches!(self.stage, None | Some(StageArg::Release));
+        let ends = self.ends();
         let of_build = [
             ("--arch", !self.arch.is_empty()),
             ("--full", self.full),
@@ -139,6 +147,9 @@ impl Release {
             ("--tag", self.tag.is_some()),
             ("--previous", self.previous.is_some()),
             ("--template", self.template.is_some()),
+            ("--key", self.signing.key.is_some()),
+            ("--cosign-key", self.signing.cosign_key.is_some()),
+            ("--cosign-keyless", self.signing.cosign_keyless),
         ];
         let of_build =
             of_build.iter().filter(|(_, is_given)| *is_given && !builds).map(|(option, _)| (option, "build"));

@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::forge::now;
 use crate::cli::progress::View;
 use crate::cli::session::{Inside, Session};
-use crate::cli::tag::commit_of_recipes;
+use crate::cli::tag::{checkout, commit_of_recipes};
 use crate::dist::{Description, FORMAT, VariantFacts, VariantOutcome};
 use crate::progress::{Event, Phase, Progress as _};
 use crate::recipe::Profile;
@@ -38,9 +38,18 @@ pub(in crate::cli) fn build(
     let epoch = session.epoch(&project);
     let cells = cells(session, args, &project, view)?;
     let finish = Finish::new(session, args, view)?;
-    let commit = commit_of_recipes(session, view)?;
+    let checkout = checkout(&project.root)?;
+    let commit = commit_of_recipes(checkout.as_ref(), view);
 
-    let maker = Maker { project: &project, engine: &engine, epoch, full: args.full, began, several: cells.len() > 1 };
+    let maker = Maker {
+        project: &project,
+        engine: &engine,
+        epoch,
+        full: args.full,
+        commit: checkout,
+        began,
+        several: cells.len() > 1,
+    };
     let tester = Tester { store: &engine.store, launcher: &engine.launcher, jobs: &engine.jobs, began };
     let tester = (args.stage != Some(StageArg::Build)).then_some(tester);
     let made: Vec<Mutex<Option<Built>>> = cells.iter().map(|_| Mutex::new(None)).collect();

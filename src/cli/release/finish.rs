@@ -12,6 +12,7 @@ use crate::cli::forge::read;
 use crate::cli::progress::{Style, View};
 use crate::cli::report::{Exit, Report};
 use crate::cli::session::{Session, variable};
+use crate::cli::sign::Signing;
 use crate::dist::{Description, Stage, VariantOutcome};
 use crate::progress::{Event, Progress as _};
 use crate::release::{self, AssembleError, Product, Words};
@@ -45,6 +46,8 @@ pub(super) struct Finish<'a> {
     place: PathBuf,
     /// The text of the template, read before anything is built.
     template: Option<String>,
+    /// Keys that have shown before anything was built that they can sign.
+    signing: Signing,
 }
 
 impl<'a> Finish<'a> {
@@ -55,7 +58,8 @@ impl<'a> Finish<'a> {
             crate::summary::notes(&Description::default(), &[], None, Some(template))
                 .map_err(|error| wrong_template(&error))?;
         }
-        let finish = Self { session, args, view, place: args.place(), template };
+        let signing = if args.ends() { args.signing.check(view)? } else { Signing::default() };
+        let finish = Self { session, args, view, place: args.place(), template, signing };
         finish.previous(&Description::default())?;
         Ok(finish)
     }
@@ -118,10 +122,12 @@ impl<'a> Finish<'a> {
         let tag = self.args.tag.clone().or_else(|| description.tag.clone());
         let description = Description { tag, ..description.clone() };
         let previous = self.previous(&description)?;
-        let words = Words { previous, template: self.template.clone(), signed: false };
-        // Signatures belong here: of everything that is in the directory, before anybody sees it. With them, `signed` has the
-        // notes tell how to check them.
-        let seal = |_staged: &Path| Ok::<(), Failure>(());
+        let words = Words { previous, template: self.template.clone(), signed: self.signing.is_openpgp() };
+        // Of everything that is in the directory, before anybody sees it.
+        let seal = |staged: &Path| -> Result<(), Failure> {
+            self.signing.sign(staged, false, self.view)?;
+            Ok(())
+        };
         release::release(&self.place, &description, products, &words, seal)?;
         Ok(())
     }
