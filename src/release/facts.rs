@@ -33,17 +33,18 @@ pub(super) fn of_tree(facts: &mut VariantFacts, root: &Path, components: &[attes
     let sizes = described.as_ref().and_then(|text| Sizes::of(text).ok());
     facts.unpacked = described.as_ref().zip(sizes.as_ref()).map(|(text, sizes)| sizes.tree + text.len() as u64);
     let mut all: BTreeMap<&str, Component> = BTreeMap::new();
-    for component in components.iter().filter(|component| component.kind != attest::Kind::OperatingSystem) {
-        let once = all.entry(&component.name).or_insert_with(|| Component {
+    // What a package carries within itself is a matter of SBOMs.
+    let is_own = |component: &&attest::Component| {
+        let carried = component.evidence.as_ref().is_some_and(|path| path.contains("/_vendor/"));
+        component.kind != attest::Kind::OperatingSystem && !carried
+    };
+    for component in components.iter().filter(is_own) {
+        all.entry(&component.name).or_insert_with(|| Component {
             name: component.name.clone(),
             version: component.version.clone(),
             license: component.license.expression.clone(),
             size: None,
         });
-        // Such as setuptools, of which pip has an older one inside.
-        if once.version.split(", ").all(|version| version != component.version) {
-            once.version = format!("{}, {}", once.version, component.version);
-        }
     }
     let shares = sizes.map(|sizes| shares(&sizes, |name| all.contains_key(name))).unwrap_or_default();
     for (name, bytes) in shares {
