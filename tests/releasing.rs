@@ -267,3 +267,30 @@ fn names_follow_the_pattern_and_options_the_stage() {
     assert!(said.contains("--arch is for --stage build"), "{said}");
     assert_eq!(names(&here(&bench).join("sources")).len(), 2);
 }
+
+#[test]
+fn a_disk_that_cannot_hold_what_is_missing_is_told_before_the_first_step() {
+    let Some(bench) = bench() else { return };
+    let args = ["3.12", "--stage", "build", "--arch", "x86"];
+    let (paths, said) = release(&bench, 3, &[&args[..], &["--disk-reserve", "1000000t"]].concat());
+    assert!(paths.is_empty() && started(&said) == 0, "{said}");
+    for words in
+        ["free, but what is still to be done needs about", "stay free", "cache prune", "--store", "--disk-reserve"]
+    {
+        assert!(said.contains(words), "no {words:?} in: {said}");
+    }
+    // A recipe says what its step needs; what is done needs nothing.
+    bench.write("recipes/python.toml", &format!("{RECIPE}disk.build = '1000000t'\n"));
+    let (_, said) = release(&bench, 3, &args);
+    assert!(started(&said) == 0 && said.contains("needs about 1024000000g there"), "{said}");
+    bench.write("recipes/python.toml", RECIPE);
+    release(&bench, 0, &args);
+    bench.write("recipes/python.toml", &format!("{RECIPE}disk.build = '1000000t'\n"));
+    let (_, said) = release(&bench, 0, &[&args[..], &["--disk-reserve", "1000000t"]].concat());
+    assert_eq!(started(&said), 0, "{said}");
+    let (_, said) = release(&bench, 3, &["3.11", "--stage", "build", "--arch", "x86"]);
+    assert!(started(&said) == 0, "{said}");
+    bench.write("recipes/python.toml", &format!("{RECIPE}disk.build = 'much'\n"));
+    let (_, said) = release(&bench, 2, &args);
+    assert!(said.contains("`much` is not a size"), "{said}");
+}

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::releasing_stages::packages;
 use crate::support::release::{STEM, TARBALL, forge, release};
 use crate::support::skip;
 use crate::verifying::text;
@@ -298,6 +299,35 @@ fn keys_that_have_expired_or_are_revoked_since_are_believed_no_more() {
 }
 
 #[test]
+fn a_release_appears_signed_or_not_at_all() {
+    let Some(keys) = Keys::new() else { return };
+    let place = packages();
+    let id = keys.make("Release <r@example.org>", "1y", &[]);
+    let release = |key: &str, variables: &[(&str, &str)]| {
+        keys.forget();
+        let arguments = ["release", "--stage", "release", "a", "b", "--key", key];
+        keys.dockless(place.path(), &arguments, variables)
+    };
+    refused(&release("nobody@example.org", &[]), 2, "there is no secret key");
+    refused(&release(&id, &[("DOCKLESS_GPG_PASSPHRASE", "wrong")]), 2, "the passphrase of the key");
+    let dist = place.path().join("dist");
+    assert!(!dist.exists(), "a release that cannot be signed is none");
+    let run = keys.dockless(place.path(), &["release", "--stage", "package", "a", "--key", &id], &[]);
+    refused(&run, 2, "--key is for --stage release");
+    let run = release(&id, &[("DOCKLESS_GPG_PASSPHRASE", PASSPHRASE)]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let three = ["SHA256SUMS.asc", "release-3.11-x86_64.tar.gz.asc", "release-3.12-x86.tar.gz.asc"];
+    assert_eq!(signatures(&dist), three);
+    let notes = fs::read_to_string(dist.join("RELEASE_NOTES.md")).expect("notes");
+    assert!(notes.contains("gpg --verify release-3.1"), "{notes}");
+    for name in three {
+        let (signature, file) = (dist.join(name), dist.join(name.trim_end_matches(".asc")));
+        let words = ["--verify", signature.to_str().expect("text"), file.to_str().expect("text")];
+        assert!(keys.gpg(&words, "").status.success(), "{name}");
+    }
+}
+
+#[test]
 fn notes_that_would_belie_a_signature_are_refused() {
     let Some(keys) = Keys::new() else { return };
     let place = release();
@@ -307,10 +337,8 @@ fn notes_that_would_belie_a_signature_are_refused() {
     let before = fs::read(place.path().join("SHA256SUMS")).expect("sums");
     refused(&keys.dockless(place.path(), &["describe", "."], &[]), 2, "Describe first, then sign");
     assert_eq!(fs::read(place.path().join("SHA256SUMS")).expect("sums"), before);
-    // Described before, it may be described again: nothing changes.
     let place = release();
-    for command in [vec!["describe", "."], vec!["sign", ".", "--key", &id], vec!["describe", "."], vec!["verify", "."]]
-    {
+    for command in [vec!["describe", "."], vec!["sign", ".", "--key", &id], vec!["verify", "."]] {
         let run = keys.dockless(place.path(), &command, &pass);
         assert!(run.status.success(), "{command:?}: {}", text(&run.stderr));
     }

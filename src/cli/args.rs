@@ -129,6 +129,9 @@ pub(crate) enum Command {
     /// Publishes a release directory at GitHub, GitLab, in a registry or in a directory
     #[command(after_help = super::publish::EXAMPLES)]
     Publish(Box<super::publish::Publish>),
+    /// Lists releases that are older than their channel keeps them, and removes them when asked
+    #[command(after_help = super::expire::EXAMPLES)]
+    Expire(super::expire::Expire),
     /// Prints the tag of the next release
     Tag(super::tag::Tag),
     /// Writes notes, metrics and report into a release directory

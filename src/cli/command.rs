@@ -23,7 +23,7 @@ use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
 use super::{
-    doctor, profile, proof, publish, rebuild, recipe_image, report, sign, signals, suite, tag, trials, verify,
+    doctor, expire, profile, proof, publish, rebuild, recipe_image, report, sign, signals, suite, tag, trials, verify,
 };
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
@@ -87,6 +87,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             signals::cancel_on_signals(&cancel)?;
             watched(&session, |view| publish::publish(&session, args, &cancel, view))
         }
+        Command::Expire(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| expire::expire(&session, args, &cancel, view))
+        }
         Command::Tag(args) => tag::tag(&session, args),
         Command::Describe(args) => describe(&session, args),
         Command::Notify(args) => {
@@ -97,7 +102,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Scan(args) => {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;
-            watched(&session, |view| scan(args, &cancel, view))
+            watched(&session, |view| scan(&session, args, &cancel, view))
         }
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),

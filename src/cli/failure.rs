@@ -367,7 +367,7 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         | SolveError::MissingInput { .. } => (Exit::Input, None),
         SolveError::Sandbox { source, .. } => sandbox(source),
         SolveError::Limits { source, .. } => limits(source),
-        SolveError::Low { .. } => {
+        SolveError::Low { .. } | SolveError::Room { .. } => {
             (Exit::Machine, Some(format!("{MAKE_ROOM}, or let less stay free with --disk-reserve")))
         }
         SolveError::Source { source: error, .. } => source(error),

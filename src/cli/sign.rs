@@ -108,8 +108,8 @@ impl Signing {
         self.gpg.is_some() || self.cosign.is_some()
     }
 
-    /// Tells whether detached OpenPGP signatures are to be made.
-    pub(crate) const fn is_openpgp(&self) -> bool {
+    /// Tells whether there will be `OpenPGP` signatures.
+    pub(crate) const fn by_gpg(&self) -> bool {
         self.gpg.is_some()
     }
 

@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::sandbox::{Cancel, Launcher};
 use crate::snapshot::Snapshots;
-use crate::solver::{Bounds, Inputs, Jobs, SolveError, Solved, Solver};
+use crate::solver::{Bounds, Inputs, Jobs, Missing, SolveError, Solved, Solver};
 use crate::source::{Origins, Stop};
 use crate::store::Store;
 
@@ -55,6 +55,14 @@ impl Embedded {
         let asked = cancel.clone();
         let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins.clone() };
         Part { engine: self, origins, cancel }
+    }
+
+    /// Returns what a graph would still have to do.
+    ///
+    /// # Errors
+    /// As `solve`, about what is in the store.
+    pub fn missing(&self, graph: &Graph, inputs: &Inputs) -> Result<Missing, EngineError> {
+        self.solver(inputs, &self.origins, &self.cancel).missing(graph)
     }
 
     fn solver<'a>(&'a self, inputs: &'a Inputs, origins: &'a Origins, cancel: &'a Cancel) -> Solver<'a> {

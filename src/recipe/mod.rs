@@ -32,7 +32,7 @@ pub use image::RecipeImage;
 pub use lock::{LockedSource, SourceLock};
 pub use lower::{BaseRoot, JOBSERVER, Lowered, PROFILES, Recipes, Request, TIMEOUT};
 pub use matrix::Matrix;
-pub use parse::{Addition, Recipe};
+pub use parse::{Addition, Disk, Recipe};
 pub use profile::{Profile, Trained, TrainedProfile};
 pub use select::Choice;
 pub use version::Version;

@@ -12,6 +12,7 @@ use super::RecipeError;
 use super::bundled::{self, Bundled};
 use super::image::{RecipeImage, Table};
 use super::lock::is_plain_name;
+use crate::cgroup::parse_size;
 use crate::oci::Arch;
 
 /// How one package is built.
@@ -45,6 +46,8 @@ pub struct Recipe {
     pub profiled: bool,
     /// How long the step may run.
     pub timeout: Duration,
+    /// How much its step needs on the disk.
+    pub disk: Disk,
     /// Environment of the step.
     pub env: BTreeMap<String, String>,
     /// Additions by architecture.
@@ -55,6 +58,28 @@ pub struct Recipe {
     pub image: Option<RecipeImage>,
     /// Code of others in it.
     pub bundled: Vec<Bundled>,
+}
+
+/// What a step needs on the disk, in bytes, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// While it runs: what lies in `/build` and `/out`.
+    pub build: u64,
+    /// For good: its output.
+    pub output: u64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { build: 128 << 20, output: 16 << 20 }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct DiskTable {
+    build: Option<Spanned<String>>,
+    output: Option<Spanned<String>>,
 }
 
 /// What an architecture or a series adds to a recipe; its environment wins over the recipe's.
@@ -97,6 +122,8 @@ struct File {
     #[serde(default)]
     profiled: bool,
     timeout: Option<Spanned<String>>,
+    #[serde(default)]
+    disk: DiskTable,
     #[serde(default)]
     env: BTreeMap<Spanned<String>, String>,
     #[serde(default)]
@@ -169,6 +196,16 @@ impl Recipe {
             let span = given.map_or(0..0, Spanned::span);
             return fail(span, format!("`{text}` is not a duration"), "for example 90s, 30m, 3h");
         };
+        let mut disk = Disk::default();
+        for (given, bytes) in [(&file.disk.build, &mut disk.build), (&file.disk.output, &mut disk.output)] {
+            let Some(given) = given else { continue };
+            match parse_size(given.get_ref()) {
+                Some(size) => *bytes = size,
+                None => {
+                    return fail(given.span(), format!("`{}` is not a size", given.get_ref()), "for example 300m, 2g");
+                }
+            }
+        }
         for key in file.env.keys() {
             let name = key.get_ref();
             if name.is_empty() || name.contains(['=', '\0']) || name.starts_with("DOCKLESS_") {
@@ -203,6 +240,7 @@ impl Recipe {
             free_threaded: file.free_threaded.map(Spanned::into_inner),
             profiled: file.profiled,
             timeout,
+            disk,
             env: file.env.into_iter().map(|(key, value)| (key.into_inner(), value)).collect(),
             arch,
             version: file.version,

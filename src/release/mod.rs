@@ -3,6 +3,7 @@
 //! ```text
 //! matrix ......... which variant is worked on, and who stops whom
 //! variant ........ one variant: built, packed, described      recorder: what was done for it
+//! room ........... how much room a run will need
 //! prove, proven .. tests of a tarball, and those that it passed before
 //! product ........ what came of a variant: facts (facts.rs) and files
 //! join ........... directories of a stage, read
@@ -28,6 +29,7 @@ mod product;
 mod prove;
 mod proven;
 mod recorder;
+mod room;
 mod sizes;
 mod suite;
 mod testing;

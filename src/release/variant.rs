@@ -94,10 +94,10 @@ pub struct Maker<'a> {
     pub engine: &'a Embedded,
     /// `SOURCE_DATE_EPOCH` in seconds since 1970.
     pub epoch: u64,
+    /// The commit that the recipes are of, where git knows it, and whether they differ from it.
+    pub checkout: Option<(String, bool)>,
     /// The `-full` tree, too.
     pub full: bool,
-    /// The commit that the recipes are of, and whether what is built differs from it.
-    pub commit: Option<(String, bool)>,
     /// When the run began.
     pub began: Instant,
     /// Several variants are worked on: what is told of one says which.
@@ -148,8 +148,7 @@ impl Maker<'_> {
         recorder.event(&Event::Variant { name: &cell.title(), phase: Phase::Building });
         let corridor =
             Corridor { project: self.project, engine: self.engine, profile: cell.profile, epoch: self.epoch };
-        let names: &[&str] = if self.full { &["python", "python-full"] } else { &["python"] };
-        for name in names {
+        for name in self.trees() {
             let request = Request { name: (*name).to_owned(), version: Some(cell.variant.version.clone()) };
             let lowered = corridor.lower(std::slice::from_ref(&request), cell.variant.arch)?;
             let file = name.replacen("python", &cell.name, 1);
@@ -160,6 +159,11 @@ impl Maker<'_> {
             solved.push(made?);
         }
         Ok(())
+    }
+
+    /// The recipes whose trees are packed.
+    pub(super) const fn trees(&self) -> &'static [&'static str] {
+        if self.full { &["python", "python-full"] } else { &["python"] }
     }
 
     /// Builds one tree, packs and describes it.
@@ -219,7 +223,8 @@ impl Maker<'_> {
         (file, digest): (&str, &Digest),
     ) -> Result<Documents, VariantError> {
         let mut materials = attest::of_lowered(lowered, &self.project.recipes, &self.project.rootfs, asked);
-        materials.inputs.extend(self.commit.iter().map(|(commit, modified)| Input::checkout(commit, *modified)));
+        let checkout = self.checkout.as_ref();
+        materials.inputs.extend(checkout.map(|(commit, modified)| Input::checkout(commit, *modified)));
         let inventory = attest::of_tree(tree)?;
         let result = (Kind::Archive, file, digest);
         let of = |format| Document::of(format, &materials, &inventory.components, result, self.epoch);

@@ -126,7 +126,7 @@ impl Release {
         if self.what.is_empty() { vec![stage.name().into()] } else { self.what.iter().map(PathBuf::from).collect() }
     }
 
-    /// Tells whether a release comes of it, and not what a later stage takes.
+    /// Tells whether a release comes of it.
     pub(super) const fn ends(&self) -> bool {
         matches!(self.stage, None | Some(StageArg::Release))
     }

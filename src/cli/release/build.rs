@@ -38,18 +38,12 @@ pub(in crate::cli) fn build(
     let epoch = session.epoch(&project);
     let cells = cells(session, args, &project, view)?;
     let finish = Finish::new(session, args, view)?;
-    let checkout = checkout(&project.root)?;
-    let commit = commit_of_recipes(checkout.as_ref(), view);
+    let commit = commit_of_recipes(session, view)?;
 
-    let maker = Maker {
-        project: &project,
-        engine: &engine,
-        epoch,
-        full: args.full,
-        commit: checkout,
-        began,
-        several: cells.len() > 1,
-    };
+    let checkout = checkout(&project.root)?;
+    let maker =
+        Maker { checkout, project: &project, engine: &engine, epoch, full: args.full, began, several: cells.len() > 1 };
+    maker.check_room(&cells, &args.place())?;
     let tester = Tester { store: &engine.store, launcher: &engine.launcher, jobs: &engine.jobs, began };
     let tester = (args.stage != Some(StageArg::Build)).then_some(tester);
     let made: Vec<Mutex<Option<Built>>> = cells.iter().map(|_| Mutex::new(None)).collect();

@@ -46,7 +46,7 @@ pub(super) struct Finish<'a> {
     place: PathBuf,
     /// The text of the template, read before anything is built.
     template: Option<String>,
-    /// Keys that have shown before anything was built that they can sign.
+    /// What signs, tried before anything is built.
     signing: Signing,
 }
 
@@ -122,10 +122,12 @@ impl<'a> Finish<'a> {
         let tag = self.args.tag.clone().or_else(|| description.tag.clone());
         let description = Description { tag, ..description.clone() };
         let previous = self.previous(&description)?;
-        let words = Words { previous, template: self.template.clone(), signed: self.signing.is_openpgp() };
+        let words = Words { previous, template: self.template.clone(), signed: self.signing.by_gpg() };
         // Of everything that is in the directory, before anybody sees it.
         let seal = |staged: &Path| -> Result<(), Failure> {
-            self.signing.sign(staged, false, self.view)?;
+            if self.signing.is_asked() {
+                self.signing.sign(staged, false, self.view)?;
+            }
             Ok(())
         };
         release::release(&self.place, &description, products, &words, seal)?;
