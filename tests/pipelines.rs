@@ -198,6 +198,14 @@ fn commands(text: &str) -> BTreeMap<(String, String), String> {
             } else if matches!(word, "dockless" | "$DOCKLESS") || word.ends_with("/dockless") {
                 let is_command = |next: &&str| !next.is_empty() && next.bytes().all(|byte| byte.is_ascii_lowercase());
                 command = words.next_if(is_command).map(str::to_owned);
+                // These have commands of their own.
+                if let Some(group) = command.as_mut().filter(|it| ["cache", "image", "profile"].contains(&it.as_str()))
+                {
+                    if let Some(word) = words.next_if(is_command) {
+                        group.push(' ');
+                        group.push_str(word);
+                    }
+                }
             } else if let (Some(option), Some(command)) = (word.strip_prefix("--"), &command) {
                 let end = option.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
                 let option = option[..end.unwrap_or(option.len())].to_owned();
@@ -218,7 +226,7 @@ fn every_option_in_pipelines_and_their_documentation_is_one_that_commands_have()
         for ((command, option), line) in commands(&text) {
             let help = helps.entry(command.clone()).or_insert_with(|| {
                 let mut help = Command::new(env!("CARGO_BIN_EXE_dockless"));
-                let output = help.args([command.as_str(), "--help"]).output().expect("the binary runs");
+                let output = help.args(command.split(' ')).arg("--help").output().expect("the binary runs");
                 assert!(output.status.success(), "{file}: `{line}`: there is no command `{command}`");
                 String::from_utf8_lossy(&output.stdout).into_owned()
             });

@@ -102,7 +102,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Scan(args) => {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;
-            watched(&session, |view| scan(args, &cancel, view))
+            watched(&session, |view| scan(&session, args, &cancel, view))
         }
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),

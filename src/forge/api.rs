@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -189,12 +188,7 @@ impl Api {
         mut attempt: impl FnMut() -> Result<T, ForgeError>,
     ) -> Result<T, ForgeError> {
         let patience = self.settings.patience;
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(patience.pause)
-            .with_max_delay(patience.longest)
-            .with_max_times(patience.attempts.saturating_sub(1))
-            .with_jitter()
-            .build();
+        let mut pauses = patience.pauses();
         for attempts in 1.. {
             let error = match attempt() {
                 Ok(done) => return Ok(done),
