@@ -57,12 +57,13 @@ pub(in crate::cli) fn build(
             None => tester.map_or(Ok(()), |tester| tester.test(&cell.title(), &mut built.product, switch, view)),
         };
         *made[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(built);
-        let phase = if result.is_ok() { Phase::Passed } else { Phase::Failed };
-        view.event(&Event::Variant { name: &cell.title(), phase });
         result
     };
+    let ended = |index: usize, end: &Ended<_, _>| {
+        view.event(&Event::Variant { name: &cells[index].title(), phase: end.phase() });
+    };
     let pace = Pace { lanes: session.jobs(), keep_going: args.keep_going, timeout: args.timeout };
-    let ends = release::each(cells.len(), pace, &engine.cancel, act)?;
+    let ends = release::each(cells.len(), pace, &engine.cancel, act, ended)?;
     let made = made.into_iter().map(|built| built.into_inner().unwrap_or_else(PoisonError::into_inner));
     let (mut all, mut solved) = (Vec::new(), Vec::new());
     for ((cell, end), built) in cells.iter().zip(ends).zip(made) {
