@@ -139,7 +139,9 @@ fn a_file_that_is_there_with_other_content_is_refused_before_anything_changes() 
             let files = releases.iter_mut().flat_map(|it| &mut it.files).chain(packages.iter_mut().map(|it| &mut it.1));
             let sums: Vec<&mut File> = files.filter(|file| file.name == "SHA256SUMS").collect();
             assert_eq!(sums.len(), 1);
-            sums.into_iter().for_each(|file| file.bytes.clone_from(&other));
+            for file in sums {
+                file.bytes.clone_from(&other);
+            }
         }
         let before = hub.writes();
         let error = publish(forge, &hub, &publication(&dist)).expect_err("refused");
