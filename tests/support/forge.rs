@@ -63,7 +63,7 @@ pub(crate) fn seal(place: &TempDir) {
     let mut sums = BTreeMap::new();
     for entry in std::fs::read_dir(place.path()).expect("listed").flatten() {
         let name = entry.file_name().into_string().expect("text");
-        if ![".sha256", ".asc", "SHA256SUMS"].iter().any(|ending| name.ends_with(ending)) {
+        if ![".sha256", ".asc", ".sigstore.json", "SHA256SUMS"].iter().any(|ending| name.ends_with(ending)) {
             sums.insert(name, Digest::of(&std::fs::read(entry.path()).expect("read")));
         }
     }
