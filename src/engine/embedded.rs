@@ -2,18 +2,16 @@
 
 use std::fmt::Debug;
 
+use super::EngineError;
 use crate::cache::Caches;
 use crate::llb::{Executor, Graph};
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::sandbox::{Cancel, Launcher};
 use crate::snapshot::Snapshots;
-use crate::solver::{Bounds, Inputs, Jobs, SolveError, Solved, Solver};
+use crate::solver::{Bounds, Inputs, Jobs, Solved, Solver};
 use crate::source::Origins;
 use crate::store::Store;
-
-/// Why an engine did not solve a graph; the same words for every engine.
-pub type EngineError = SolveError;
 
 /// Solves graphs.
 pub trait Engine: Debug {
@@ -64,6 +62,12 @@ impl Engine for Embedded {
             bounds: &self.bounds,
             ignore_cache: self.ignore_cache,
         };
-        solver.solve(graph, progress)
+        Ok(solver.solve(graph, progress)?)
+    }
+}
+
+impl<E: Engine> Engine for &E {
+    fn solve(&self, graph: &Graph, inputs: &Inputs, progress: &dyn Progress) -> Result<Solved, EngineError> {
+        (**self).solve(graph, inputs, progress)
     }
 }
