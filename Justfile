@@ -16,7 +16,7 @@ test *FILTER:
 lint:
     ./scripts/lint
 
-# Builds releases into dist/, e.g. `just release 3.11 --arch x86`
+# The whole matrix into dist/, or what is named, e.g. `just release 3.11 --arch x86 --keep-going` (docs/release.md)
 release *ARGS:
     cargo run --release --quiet -- release {{ARGS}}
 

@@ -8,12 +8,13 @@
 //! 6  build .......... the corridor: recipe -> graph -> image -> artifact
 //!    publish ........ dist/ -> forges, registries, directories; notify: who is told
 //!    summary ........ notes, metrics, report; scan: what scanners say
+//!    verify ......... whether a release is what it says
 //! 5  engine ......... trait Engine; Embedded, BuildKit
 //!    collect ........ what takes room in a store, and what may go
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //!    image .......... images in and out: pull, push, load, save, unpack
 //!    buildkit ....... BuildKit's daemon, as its clients see it
-//! 3  source  snapshot  export  file  cache  attest
+//! 3  source  snapshot  export  file  cache  attest  sign
 //! 2  recipe  dockerfile  rootfs  layer  policy  registry  sandbox  forge  dist
 //! 1  llb  pattern  store  http  grpc  progress  ownership  cgroup
 //! 0  oci  sys
@@ -50,6 +51,7 @@ pub mod release;
 pub mod rootfs;
 pub mod sandbox;
 pub mod scan;
+pub mod sign;
 pub mod snapshot;
 pub mod solver;
 pub mod source;
@@ -57,3 +59,4 @@ pub mod store;
 pub mod summary;
 pub mod sys;
 pub mod training;
+pub mod verify;

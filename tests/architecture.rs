@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 9] = [
     &["cli"],
     &["release"],
-    &["build", "publish", "notify", "summary", "scan"],
+    &["build", "publish", "notify", "summary", "scan", "verify"],
     &["engine", "collect"],
     &["solver", "image", "buildkit"],
-    &["source", "snapshot", "export", "file", "cache", "attest"],
+    &["source", "snapshot", "export", "file", "cache", "attest", "sign"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox", "forge", "dist"],
     &["llb", "pattern", "store", "http", "grpc", "progress", "ownership", "cgroup"],
     &["oci", "sys", "training"],

@@ -173,6 +173,26 @@ fn chats_and_programs_are_told_in_their_own_words() {
 }
 
 #[test]
+fn jobs_of_one_variant_each_are_told_of_at_once() {
+    let here = TempDir::new().expect("a place");
+    let server = Server::of(b"ok");
+    let one = |arch: &str, outcome: &str| {
+        let variant = json!({ "version": "3.12", "arch": arch, "outcome": outcome });
+        let document = json!({ "format": 1, "name": "standalone-python", "variants": [variant] });
+        std::fs::write(here.path().join(format!("{arch}.json")), document.to_string()).expect("written");
+    };
+    one("x86", "passed");
+    one("x86_64", "failed");
+    // Secrets that nobody has set are empty variables.
+    let (hook, empty) = (server.url("hook"), [("SLACK_WEBHOOK", ""), ("DOCKLESS_PUSHGATEWAY", "")]);
+    let run = run(&["x86.json", "x86_64.json", "--webhook", &hook], &empty, here.path());
+    let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success() && stderr.contains("1 of 2 failed: 3.12-x86_64; 1 told"), "{stderr}");
+    let body = serde_json::from_slice::<Value>(&server.requests()[0].body).expect("JSON");
+    assert_eq!(body["variants"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn who_cannot_be_told_fails_nothing_and_no_secret_is_shown() {
     let here = TempDir::new().expect("a place");
     let server = Server::start(|_, stream| {

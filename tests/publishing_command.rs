@@ -83,10 +83,11 @@ fn the_next_tag_is_todays_and_that_of_a_commit_stays_its_own() {
     if !git(&["init", "-q"]) {
         return skip("git", "the program is not on this machine");
     }
-    let tag = |arguments: &[&str]| {
-        let run = run(&[&["tag"], arguments].concat(), &[], here.path());
+    let tag_in = |arguments: &[&str], job: &[(&str, &str)]| {
+        let run = run(&[&["tag"], arguments].concat(), job, here.path());
         (run.status.code(), text(&run.stdout).trim().to_owned() + &text(&run.stderr))
     };
+    let tag = |arguments: &[&str]| tag_in(arguments, &[]);
     let day = ["--date", "2026-11-26"];
     assert!(matches!(tag(&day), (Some(2), said) if said.contains("no commit `HEAD`")));
     assert!(git(&["commit", "-q", "--allow-empty", "-m", "a"]) && git(&["tag", "-a", "-m", "x", "release-2026-11-26"]));
@@ -98,4 +99,10 @@ fn the_next_tag_is_todays_and_that_of_a_commit_stays_its_own() {
     assert_eq!(tag(&["--date", "2026-11-26", "--remote", remote]), (Some(0), "release-2026-11-26.2".to_owned()));
     assert_eq!(tag(&["--channel-of", "v1.2"]), (Some(0), "production".to_owned()));
     assert_eq!(tag(&["--channel-of", "main"]).0, Some(2));
+    // A job that a tag has begun is for that one, unless something else is asked for.
+    let job = [("CI_COMMIT_TAG", "v2.0")];
+    assert_eq!(tag_in(&[], &job), (Some(0), "v2.0".to_owned()));
+    assert_eq!(tag_in(&[], &[("GITHUB_REF_TYPE", "tag"), ("GITHUB_REF_NAME", "dev-7")]), (Some(0), "dev-7".to_owned()));
+    assert_eq!(tag_in(&day, &job), (Some(0), "release-2026-11-26.2".to_owned()));
+    assert_eq!(tag_in(&[], &[("CI_COMMIT_TAG", "nightly")]).0, Some(2));
 }

@@ -104,6 +104,19 @@ fn what_was_interrupted_is_told_and_goes_on() {
 }
 
 #[test]
+fn files_can_go_first_and_the_release_later() {
+    let place = dist();
+    let dist = Dist::open(place.path()).expect("a release");
+    let hub = Hub::gitlab(State::default(), |_| Odd::No);
+    let files = publish(&hub, &Publication { draft: true, ..publication(&dist) }).expect("uploaded");
+    assert!(files.address.ends_with(&format!("standalone-python/{TAG}")), "{}", files.address);
+    assert_eq!(hub.state().names(), names(&dist));
+    assert!(hub.state().releases.is_empty());
+    assert_eq!(publish(&hub, &publication(&dist)).expect("published").acts, 1);
+    check(&hub, &dist, "released");
+}
+
+#[test]
 fn a_release_that_lacks_files_and_links_is_completed() {
     let place = dist();
     let dist = Dist::open(place.path()).expect("a release");

@@ -162,7 +162,7 @@ fn read(tree: &str, file: &str) -> String {
 fn image(store: &Store, arch: &str, word: &str) -> Digest {
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     let mut files: Vec<PathBuf> = Vec::new();
-    for program in ["sh", "cat", "mkdir", "chmod"] {
+    for program in ["sh", "cat", "mkdir", "chmod", "sleep"] {
         let path = fs::canonicalize(Path::new("/bin").join(program)).expect("a program");
         let ldd = Command::new("ldd").arg(&path).output().expect("ldd");
         let libraries = String::from_utf8_lossy(&ldd.stdout).into_owned();

@@ -82,6 +82,78 @@ fn findings_are_told_worst_first_collected_and_decide_by_their_severity() {
 }
 
 #[test]
+fn offline_each_scanner_is_kept_from_the_network_and_rules_are_local() {
+    let bed = Bed::new();
+    for (name, after) in
+        [("trivy", "--output"), ("grype", "--file"), ("osv-scanner", "--output"), ("semgrep", "--output")]
+    {
+        bed.scanner(name, after, &sarif(name, "x", "1.0"), 0);
+    }
+    let here = bed.tools.path();
+    let repository = here.to_str().expect("text");
+    let (code, _, stderr, calls) = bed.run(&["--repository", repository]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(calls.contains("semgrep scan --config auto") && !calls.contains("--offline"), "{calls}");
+    fs::create_dir(here.join(".semgrep")).expect("made");
+    let (code, _, stderr, calls) = bed.run(&["--repository", repository, "--offline"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for call in [
+        "trivy sbom --quiet --format sarif --output ",
+        " --offline-scan --skip-db-update ",
+        " --offline --lockfile=",
+        &format!("semgrep scan --config {repository}/.semgrep "),
+        &format!(" --metrics off --disable-version-check {repository}"),
+    ] {
+        assert!(calls.contains(call), "{call}: {calls}");
+    }
+}
+
+#[test]
+fn a_secret_is_no_small_matter_also_where_its_finder_says_nothing_of_it() {
+    let bed = Bed::new();
+    let plain = sarif("gitleaks", "aws-key", "0").replace(r#","properties":{"security-severity":"0"}"#, "");
+    bed.scanner("gitleaks", "--report-path", &plain, 1);
+    let (code, stdout, ..) = bed.run(&["--repository", bed.tools.path().to_str().expect("text"), "--sarif", "s"]);
+    assert!(code == Some(1) && stdout.starts_with("high aws-key"), "{stdout}");
+    let collected = fs::read_to_string(bed.tools.path().join("s")).expect("written");
+    assert!(collected.contains(r#""level":"error""#), "{collected}");
+}
+
+/// The real programs, where they are: their arguments are right, and what they write is read.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "programs are looked for where the tests find theirs")]
+fn real_scanners_find_what_was_planted() {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let repository = TempDir::new().expect("a place");
+    let root = repository.path();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=t", "-c", "user.email=t@t"]).args(arguments).current_dir(root);
+        command.env("HOME", root).output().is_ok_and(|output| output.status.success())
+    };
+    // Put together, so that nobody finds it here.
+    let secret = ["ghp_", "Zx81Qw27Er63Ty54", "Ui09Op18As92Df37Gh46"].concat();
+    fs::write(root.join("deploy.sh"), format!("#!/bin/sh\nexport GITHUB_TOKEN={secret}\neval \"$1\"\n"))
+        .expect("written");
+    let rules =
+        "rules:\n- {id: no-eval, languages: [bash], severity: ERROR, message: eval of input, pattern: eval $X}\n";
+    fs::write(root.join(".semgrep.yml"), rules).expect("written");
+    assert!(git(&["init", "-q"]) && git(&["add", "-A"]) && git(&["commit", "-q", "-m", "a"]), "git");
+    for (name, found) in [("gitleaks", "high github-pat"), ("semgrep", "high ")] {
+        if dockless::scan::installed(name, &path).is_none() {
+            crate::support::skip(name, "the program is not on this machine");
+            continue;
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dockless"));
+        command.args(["scan", "--offline", "--with", name, "--repository"]).arg(root);
+        let run = command.env("HOME", root).env("DOCKLESS_PROGRESS", "plain").output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(1) && said.starts_with(found), "{name}: {said}");
+        assert!(said.contains("deploy.sh:") && !said.contains(&secret), "{name}: {said}");
+    }
+}
+
+#[test]
 fn a_scanner_that_fails_or_babbles_is_no_clean_bill() {
     for (sarif, code) in [("{}", 0), ("not JSON", 0), (r#"{"version":"2.1.0","runs":[]}"#, 2)] {
         let bed = Bed::new();

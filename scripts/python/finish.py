@@ -31,6 +31,8 @@ BUILD = "/build/cpython"         # where it was compiled
 SYSROOT = "/deps"                # where libraries and headers were
 FORBIDDEN = (b"/deps/", b"/build/cpython", b"/build/entry.o", b"/build/memory", b"/build/scheduler",
              b"/build/stage", b"/out/opt")
+# Directories of the library that get no byte code. Not _distutils_hack: a .pth file imports it at every start.
+RARE = ("idlelib/", "lib2to3/", "pydoc_data/", "turtledemo/", "site-packages/setuptools/", "site-packages/pkg_resources/")
 PARTS = 2                        # of byte code; fixed, or the number of cores would be in the output
 
 FREE_THREADED = "t" in sys.abiflags
@@ -221,6 +223,8 @@ def mend_scripts(tree, program):
         site = os.path.dirname(os.path.dirname(path))
         rows = []
         for row in csv.reader(io.StringIO(read(path).decode(), newline="")):
+            if row[0].endswith(".exe"):
+                continue         # drop_launchers
             content = changed.get(os.path.realpath(os.path.join(site, row[0])))
             if content is not None:
                 digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
@@ -240,6 +244,18 @@ def mend_pkgconfig(tree):
                 "prefix=" + INSTALLED, "prefix=${pcfiledir}/../..", 1).encode())
 
 
+def drop_launchers(tree):
+    """The programs that pip and setuptools copy beside scripts on Windows: 700 kB, compressed, that no Linux runs."""
+    for path in list(files(os.path.join(tree, "lib", NAME, "site-packages"))):
+        if path.endswith(".exe"):
+            os.unlink(path)
+
+
+def is_rare(tree, path):
+    """What hardly anybody imports makes its byte code when it is imported, and a download of a tenth less for all others."""
+    return os.path.relpath(path, os.path.join(tree, "lib", NAME)).startswith(RARE)
+
+
 def is_test(tree, path):
     """Tests of the -full tree get no byte code: some are no Python on purpose, and some are about the byte code beside them."""
     return bool({"test", "tests", "idle_test"} & set(os.path.relpath(path, tree).split(os.sep)[2:-1])) and "site-packages" not in path
@@ -250,7 +266,8 @@ def compile_part(tree, part, parts):
 
     One process compiles a fixed list in a fixed order, for what was interned before shows in the output of marshal.
     """
-    sources = [p for p in files(os.path.join(tree, "lib")) if p.endswith(".py") and not is_test(tree, p)]
+    sources = [p for p in files(os.path.join(tree, "lib")) if p.endswith(".py")]
+    sources = [p for p in sources if not is_test(tree, p) and not is_rare(tree, p)]
     for path in sources[part::parts]:
         shown = INSTALLED + path[len(tree):]
         try:
@@ -378,6 +395,7 @@ def finish(tree, share):
             for name in os.listdir(directory):
                 os.unlink(os.path.join(directory, name))
     mend_sysconfig(library)
+    drop_launchers(tree)
     mend_scripts(tree, NAME)
     mend_pkgconfig(tree)
     compile_all(tree)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::CHECKOUT;
 use crate::oci::Digest;
 
 /// Digests of one thing by algorithm, in lower-case hexadecimal digits (`spec/v1/digest_set.md`).
@@ -35,6 +36,12 @@ impl Input {
     pub fn commit(uri: &str, commit: &str) -> Self {
         let digest = [("gitCommit".to_owned(), commit.to_ascii_lowercase())].into();
         Self { uri: uri.to_owned(), digest, ..Self::default() }
+    }
+
+    /// The files of the project as a commit has them; `modified` where they are not quite.
+    pub fn checkout(commit: &str, modified: bool) -> Self {
+        let annotations = modified.then(|| ("dockless.modified".to_owned(), "true".to_owned())).into_iter().collect();
+        Self { annotations, name: Some("project".to_owned()), ..Self::commit(CHECKOUT, commit) }
     }
 
     /// A directory of the client, by the digest of its files (`digest_set.md dirHash`), as this prints it:

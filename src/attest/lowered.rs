@@ -8,8 +8,8 @@ use super::component::is_address;
 use super::{Build, Component, Input, Kind, License, Materials, RECIPE_BUILD, cpe, purl};
 use crate::llb::{Graph, op, pb};
 use crate::oci::{Arch, Digest};
-use crate::recipe::{Choice, Lowered, Profile, Recipe, Recipes, Request, Version};
-use crate::rootfs::{Package, Rootfs};
+use crate::recipe::{Bundled, Choice, Lowered, Profile, Recipe, Recipes, Request, TrainedProfile, Version};
+use crate::rootfs::{Lock, Package, Rootfs};
 
 /// What was asked of [`Recipes::lower`].
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,9 @@ pub fn scripts(graph: &Graph) -> BTreeSet<String> {
 
 const SCRIPTS: &str = "local://scripts";
 
+/// The input that stands for the files of the project as a commit has them.
+pub const CHECKOUT: &str = "local://project";
+
 /// Returns what `lowered` is made of.
 ///
 /// A component is one source, not one recipe: two recipes may work on one source, and what matters to whoever reads the
@@ -51,10 +54,16 @@ pub fn of_lowered(
     let mut components: BTreeMap<String, Component> = BTreeMap::new();
     // Names of components by recipe: of its first source, or of itself.
     let mut mains: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let (mut tools, mut inputs) = (Vec::new(), Vec::new());
     for choice in lowered.sources.values() {
         let first = |recipe: &&&Recipe| recipe.sources.first() == Some(&choice.source.name);
         let owners: Vec<&&Recipe> = built.iter().filter(first).collect();
         let component = source(choice, &owners);
+        // The first source of a recipe is what it builds; others help.
+        if owners.is_empty() {
+            tools.push(component);
+            continue;
+        }
         for owner in owners {
             mains.entry(&owner.name).or_default().insert(component.id());
         }
@@ -77,8 +86,20 @@ pub fn of_lowered(
             component.needs.extend(needs.iter().filter(|need| *need != id).cloned());
         }
     }
-    let (mut tools, mut inputs) = (Vec::new(), Vec::new());
+    for recipe in &built {
+        let version = Version::new(lowered.versions.get(&recipe.name).map_or("", String::as_str));
+        let lock = rootfs.get(&format!("{}-{}", recipe.rootfs, asked.arch)).map(|rootfs| &rootfs.lock);
+        let owner = mains.get(recipe.name.as_str()).and_then(|ids| ids.first().cloned());
+        for bundled in recipe.bundled.iter().filter(|it| it.is_in(&version.series())) {
+            let component = inside(bundled, lock);
+            if let Some(owner) = owner.as_ref().and_then(|id| components.get_mut(id)) {
+                owner.needs.insert(component.id());
+            }
+            components.insert(component.id(), component);
+        }
+    }
     inputs.extend(lowered.sources.values().map(fetched));
+    inputs.extend(lowered.trained.values().map(|it| trained(&it.profile)));
     if let Some(digest) = asked.scripts {
         let names = scripts(&lowered.graph).into_iter().collect::<Vec<_>>().join(" ");
         let annotations = [("dockless.files".to_owned(), names)].into();
@@ -137,6 +158,37 @@ fn source(choice: &Choice, owners: &[&&Recipe]) -> Component {
         origins: source.origins.clone(),
         ..Component::new(kind, &source.name, version)
     }
+}
+
+/// Code of others in what a recipe builds.
+fn inside(bundled: &Bundled, lock: Option<&Lock>) -> Component {
+    let package = bundled
+        .package
+        .as_ref()
+        .and_then(|name| Some((lock?.packages.iter().find(|it| it.name == *name)?, &lock?.suite)));
+    let version = bundled.version.as_deref().unwrap_or_default();
+    let component = match package {
+        Some((package, suite)) => debian(package, suite),
+        None => Component {
+            purl: Some(purl("generic", "", &bundled.name, version, &[])),
+            cpe: bundled.cpe.as_ref().and_then(|product| cpe(product, version)),
+            ..Component::new(Kind::Library, &bundled.name, version)
+        },
+    };
+    Component {
+        name: bundled.name.clone(),
+        license: License::of(&bundled.license),
+        originator: bundled.originator.clone(),
+        evidence: Some(bundled.path.clone()),
+        ..component
+    }
+}
+
+/// The archive of counts that a package is optimised by.
+fn trained(profile: &TrainedProfile) -> Input {
+    let digest = [("sha256".to_owned(), profile.sha256.clone())].into();
+    let uri = format!("local://profiles/{}", profile.archive);
+    Input { uri, digest, name: Some(profile.archive.clone()), ..Input::default() }
 }
 
 fn fetched(choice: &Choice) -> Input {

@@ -34,6 +34,7 @@ mod provenance;
 mod python;
 mod spdx;
 mod tree;
+mod vendored;
 
 pub use bom::Bom;
 pub use component::{Component, Kind};
@@ -44,7 +45,7 @@ pub use error::AttestError;
 pub use graph::of_graph;
 pub use input::{DigestSet, Input};
 pub use license::License;
-pub use lowered::{Asked, of_lowered, scripts};
+pub use lowered::{Asked, CHECKOUT, of_lowered, scripts};
 pub use name::{cpe, purl};
 pub use provenance::{Build, DEFINITION_BUILD, Materials, Provenance, RECIPE_BUILD, Subject, provenance};
 pub use spdx::spdx;

@@ -36,7 +36,7 @@ pub(super) fn parse(text: &[u8], path: &str) -> Result<Component, &'static str> 
     let name = name.filter(|name| is_name(name)).ok_or("its metadata gives it no name")?;
     let version = version.filter(|version| is_version(version)).ok_or("its metadata gives it no version")?;
     let license = expression.or(license).filter(|text| !matches!(text.as_str(), "" | "UNKNOWN"));
-    let license = license.unwrap_or_else(|| classifiers.join(", "));
+    let license = license.unwrap_or_else(|| classified(&classifiers));
     let normal = normal(&name);
     Ok(Component {
         license: License::of(&license),
@@ -46,8 +46,23 @@ pub(super) fn parse(text: &[u8], path: &str) -> Result<Component, &'static str> 
     })
 }
 
+/// What classifiers say of a licence: those that mean exactly one are that one.
+fn classified(classifiers: &[String]) -> String {
+    match classifiers {
+        [one] => match one.as_str() {
+            "OSI Approved :: MIT License" => "MIT",
+            "OSI Approved :: ISC License (ISCL)" => "ISC",
+            "OSI Approved :: Mozilla Public License 2.0 (MPL 2.0)" => "MPL-2.0",
+            "OSI Approved :: Python Software Foundation License" => "PSF-2.0",
+            other => other,
+        }
+        .to_owned(),
+        several => several.join(", "),
+    }
+}
+
 /// `name-normalization.md`: lower case, runs of `-_.` are one `-`.
-fn normal(name: &str) -> String {
+pub(super) fn normal(name: &str) -> String {
     let mut normal = String::new();
     for c in name.chars() {
         match c {

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{AttestError, Component, Kind, apk, dpkg, python};
+use super::{AttestError, Component, Kind, apk, dpkg, python, vendored};
+use crate::oci::Digest;
 
 /// What was found in a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -245,6 +246,7 @@ impl Tree {
                 }
             }
             below.sort();
+            self.carried(&directory, inventory)?;
             for path in below {
                 match path.to_str().filter(|path| path.ends_with(".dist-info")) {
                     Some(name) => self.distribution_info(name, inventory)?,
@@ -253,6 +255,30 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Looks for what a Python package carries within itself.
+    fn carried(&self, directory: &Path, inventory: &mut Inventory) -> Result<(), AttestError> {
+        let Some(place) = directory.to_str() else { return Ok(()) };
+        let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name == "_vendor" {
+            for list in ["vendor.txt", "vendored.txt"].map(|list| format!("{place}/{list}")) {
+                match self.read(&list, METADATA) {
+                    Ok(Some(text)) => inventory.components.extend(vendored::parse(&text, &list)),
+                    Ok(None) | Err(AttestError::Database { .. } | AttestError::TooLarge { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        } else if name == "_bundled" {
+            for file in self.list(place)? {
+                let path = format!("{place}/{file}");
+                let Some(wheel) = vendored::wheel(&file, &path) else { continue };
+                if let Ok(Some(bytes)) = self.read(&path, DATABASE) {
+                    inventory.components.push(Component { digest: Some(Digest::of(&bytes)), ..wheel });
+                }
+            }
+        }
+        bounded(inventory.components.len() + inventory.passed.len(), place)
     }
 
     fn distribution_info(&self, directory: &str, inventory: &mut Inventory) -> Result<(), AttestError> {

@@ -66,7 +66,7 @@ pub fn pinned(choice: &Choice) -> Pinned {
 }
 
 /// Says which versions are built from which set, and aloud where another set knows a newer one.
-fn say(lowered: &Lowered, requests: &[Request], arch: Arch, progress: &dyn Progress) {
+pub fn say(lowered: &Lowered, requests: &[Request], arch: Arch, progress: &dyn Progress) {
     let note = |message: String| progress.event(&Event::Note { message: &message });
     for request in requests {
         let version = lowered.versions.get(&request.name).map_or("", String::as_str);

@@ -7,6 +7,6 @@ mod corridor;
 mod error;
 mod project;
 
-pub use corridor::{Built, Corridor, inputs, pinned};
+pub use corridor::{Built, Corridor, inputs, pinned, say};
 pub use error::BuildError;
 pub use project::{Project, SETS};

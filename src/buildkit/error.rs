@@ -206,8 +206,13 @@ impl BuildKitError {
                 "run the same command again: what the daemon has finished is in its cache; several --buildkit-addr take \
                  over for one another"
             }
-            Self::Denied { message, .. } if message.contains("entitlement") || message.contains("network.host") => {
+            Self::Denied { message, .. }
+                if ["entitlement", "network.host", "security.insecure"].iter().any(|word| message.contains(word)) =>
+            {
                 "the daemon must allow it too: start it with --allow-insecure-entitlement, as well as --allow here"
+            }
+            Self::Solve { message, .. } if message.contains("exporter") && message.contains("could not be found") => {
+                "results come by its exporter `oci`: BuildKit has it from 0.11 on"
             }
             Self::DiskFull { .. } => {
                 "free room there: `buildctl prune`, or a smaller `gc` policy in its buildkitd.toml"

@@ -117,13 +117,23 @@ pub(crate) enum Command {
     /// Builds recipes such as python@3.11, or the Dockerfile of a directory such as `.`
     #[command(after_help = super::dockerfile::EXAMPLES)]
     Build(Box<Build>),
-    /// Builds, tests and packs standalone Python into dist/
-    Release(Release),
+    /// Builds, tests, packs and describes standalone Python: the whole matrix into dist/
+    #[command(after_help = super::release::EXAMPLES)]
+    Release(Box<super::release::Release>),
     /// Proves release tarballs: empty root, moved, venv, pip, ELF checks
     Test(Test),
+    /// Signs a release directory by gpg, and by cosign
+    #[command(after_help = super::sign::EXAMPLES)]
+    Sign(super::sign::Sign),
+    /// Verifies a release: sums, signatures, provenance and bills of materials against the tarballs
+    #[command(after_help = super::verify::EXAMPLES)]
+    Verify(Box<super::verify::Verify>),
     /// Publishes a release directory at GitHub, GitLab, in a registry or in a directory
     #[command(after_help = super::publish::EXAMPLES)]
     Publish(Box<super::publish::Publish>),
+    /// Lists releases that are older than their channel keeps them, and removes them when asked
+    #[command(after_help = super::expire::EXAMPLES)]
+    Expire(super::expire::Expire),
     /// Prints the tag of the next release
     Tag(super::tag::Tag),
     /// Writes notes, metrics and report into a release directory
@@ -181,27 +191,6 @@ pub(crate) struct Build {
     pub(crate) outputs: super::output::OutputArgs,
     #[command(flatten)]
     pub(crate) attest: super::attest::AttestArgs,
-    #[command(flatten)]
-    pub(crate) caches: super::caches::CacheArgs,
-    #[command(flatten)]
-    pub(crate) limits: super::limit::LimitArgs,
-}
-
-/// Arguments of `release`.
-#[derive(Debug, Args)]
-pub(crate) struct Release {
-    /// Series or versions; 3.13t is the free-threaded build of 3.13 [default: recipes/release.toml]
-    #[arg(value_name = "VERSION")]
-    pub(crate) versions: Vec<String>,
-    /// Architectures [default: recipes/release.toml]
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) arch: Vec<Arch>,
-    /// Where the result goes
-    #[arg(long, value_name = "DIR", default_value = "dist")]
-    pub(crate) dist: PathBuf,
-    /// Also makes the -full tarballs: the same interpreter with CPython's tests, static pieces and debug information
-    #[arg(long)]
-    pub(crate) full: bool,
     #[command(flatten)]
     pub(crate) caches: super::caches::CacheArgs,
     #[command(flatten)]

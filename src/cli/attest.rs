@@ -11,7 +11,8 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::output::{Output, OutputType};
-use crate::attest::{self, Asked, Component, DigestSet, Document, Format, Kind, Materials};
+use super::tag::checkout;
+use crate::attest::{self, Asked, Component, DigestSet, Document, Format, Input, Kind, Materials};
 use crate::build::Project;
 use crate::export::{Attach, Attachment};
 use crate::llb::Graph;
@@ -85,7 +86,14 @@ impl AttestArgs {
         }
         let scripts = attest::directory(&project.root.join("scripts"), &attest::scripts(&lowered.graph))?;
         let asked = Asked { scripts: Some(scripts), ..*asked };
-        let materials = attest::of_lowered(lowered, &project.recipes, &project.rootfs, &asked);
+        let mut materials = attest::of_lowered(lowered, &project.recipes, &project.rootfs, &asked);
+        match checkout(&project.root)? {
+            Some((commit, modified)) => materials.inputs.push(Input::checkout(&commit, modified)),
+            None if self.provenance => {
+                told.event(&Event::Note { message: "the provenance names no commit: git knows none of these recipes" });
+            }
+            None => {}
+        }
         let name = asked.requests.first().map_or("image", |request| &request.name);
         self.attestor(materials, name, (tree, asked.epoch), told).map(Some)
     }

@@ -18,19 +18,22 @@ use super::notify::notify;
 use super::output::Surroundings;
 use super::pins::{fetch, lock};
 use super::progress::{Style, View};
+use super::release::{self, StageArg};
 use super::report::Printed;
 use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
-use super::{doctor, profile, proof, publish, recipe_image, report, signals, suite, tag, trials};
+use super::{
+    doctor, expire, profile, proof, publish, rebuild, recipe_image, report, sign, signals, suite, tag, trials, verify,
+};
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
 use crate::export::{ImageLayer, ImageOptions};
 use crate::llb;
 use crate::oci::{Arch, Digest};
 use crate::progress::{Event, Progress};
-use crate::recipe::{Profile, RecipeError, Request};
-use crate::release::{self, Variant};
+use crate::recipe::{Profile, Request};
+use crate::release::prove;
 use crate::sandbox::{self, Cancel, Rung, Settled};
 use crate::solver::SolveError;
 
@@ -55,7 +58,7 @@ fn diagnose() {
 }
 
 /// Columns of standard error, 100 where it is no terminal.
-fn columns() -> usize {
+pub(super) fn columns() -> usize {
     rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(100, |size| usize::from(size.ws_col.max(20)))
 }
 
@@ -63,12 +66,32 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let session = Session { global: &cli.global };
     match &cli.command {
         Command::Build(args) => solving(&session, |inside, view| build(&session, args, inside, view)),
-        Command::Release(args) => stepping(&session, |inside, view| release(&session, args, inside, view)),
+        Command::Release(args) => release(&session, args),
         Command::Test(args) => stepping(&session, |inside, view| test(&session, args, &inside, view)),
+        Command::Sign(args) => {
+            // Interrupted, gpg ends, and the key in memory is removed.
+            signals::cancel_on_signals(&Cancel::new()?)?;
+            watched(&session, |view| sign::sign(args, view))
+        }
+        Command::Verify(args) => {
+            let mut verdict = verify::verdict(args)?;
+            // What does not hold is not worth building again.
+            if args.rebuild && verdict.holds() {
+                stepping(&session, |inside, view| {
+                    rebuild::rebuild(&session, args, inside, &mut verdict, view).map(|()| ExitCode::SUCCESS)
+                })?;
+            }
+            verify::show(args, &verdict)
+        }
         Command::Publish(args) => {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;
             watched(&session, |view| publish::publish(&session, args, &cancel, view))
+        }
+        Command::Expire(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| expire::expire(&session, args, &cancel, view))
         }
         Command::Tag(args) => tag::tag(&session, args),
         Command::Describe(args) => describe(&session, args),
@@ -80,7 +103,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Scan(args) => {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;
-            watched(&session, |view| scan(args, &cancel, view))
+            watched(&session, |view| scan(&session, args, &cancel, view))
         }
         Command::Graph(args) => graph(&session, args),
         Command::Solve(args) => solving(&session, |inside, view| solve(&session, args, inside, view)),
@@ -151,7 +174,8 @@ fn watched(session: &Session<'_>, act: impl FnOnce(&View) -> Result<ExitCode, Fa
     let view = session.view();
     let mut result = act(&view);
     view.finish();
-    if let Err(Failure::Build(BuildError::Engine(SolveError::Step(failure)))) = &mut result
+    if let Err(failure) = &mut result
+        && let Some(failure) = failure.step()
         && view.has_shown_tail(&failure.vertex)
     {
         // The live view left these very lines on the screen.
@@ -236,63 +260,12 @@ fn refuse_dockerfile_options(
     Err(Failure::Usage { message: message.to_owned() })
 }
 
-fn release(session: &Session<'_>, args: &args::Release, inside: Inside, view: &View) -> Result<ExitCode, Failure> {
-    let project = session.project()?;
-    let matrix = &project.recipes.matrix;
-    let versions = if args.versions.is_empty() { &matrix.versions } else { &args.versions };
-    let architectures = if args.arch.is_empty() { &matrix.architectures } else { &args.arch };
-    let variants: Vec<Variant> = versions
-        .iter()
-        .flat_map(|version| architectures.iter().map(|arch| Variant { version: version.clone(), arch: *arch }))
-        .collect();
-    let mut engine = session.engine(inside)?;
-    args.caches.open(&mut engine, view)?;
-    args.limits.apply(&mut engine)?;
-    let epoch = session.epoch(&project);
-    let mut all = Vec::new();
-    let corridor = |profile| Corridor { project: &project, engine: &engine, profile, epoch };
-    // Wrong versions are found before the first of many minutes is spent.
-    let profile_of = |variant: &Variant| -> Result<Profile, Failure> {
-        let profile = session.profile(Profile::Release);
-        match corridor(profile).lower(&[python(variant)], variant.arch) {
-            // Who asks for a profile gets that one or an error; who does not gets the best there is, and is told.
-            Err(BuildError::Recipe(error @ RecipeError::Untrained { .. })) if !session.asks_for_profile() => {
-                corridor(Profile::Quick).lower(&[python(variant)], variant.arch)?;
-                view.event(&Event::Note { message: &format!("warning: {error}: profile `quick` is taken") });
-                Ok(Profile::Quick)
-            }
-            lowered => Ok(lowered.map(|_| profile)?),
-        }
-    };
-    let profiles = variants.iter().map(profile_of).collect::<Result<Vec<_>, _>>()?;
-    let trees: &[&str] = if args.full { &["python", "python-full"] } else { &["python"] };
-    for (variant, profile) in variants.iter().zip(profiles) {
-        let cell = matrix.artifact(&variant.version, variant.arch);
-        let mut made = Vec::new();
-        // Both are proven before one of them is in dist/.
-        for tree in trees {
-            let request = Request { name: (*tree).to_owned(), version: Some(variant.version.clone()) };
-            let built = corridor(profile).build(&[request], variant.arch, view)?;
-            let artifact = release::package(&engine.store, &built.solved.snapshot, epoch, session.jobs())?;
-            let name = tree.replacen("python", &cell, 1);
-            proof::prove_once(&engine.store, &artifact, &name, &engine.launcher, &engine.cancel, view)?;
-            view.event(&Event::Note { message: &suite::said(&engine.store, &artifact.digest, &name)? });
-            all.push(built.solved);
-            made.push((name, artifact));
-        }
-        for (name, artifact) in made {
-            let path = artifact.publish(&args.dist, &name)?;
-            let (size, digest) = (artifact.size, artifact.digest);
-            view.event(&Event::Note { message: &format!("{name}.tar.gz: {size} bytes, {digest}") });
-            view.suspend(|| println(&path.display().to_string()))?;
-        }
+fn release(session: &Session<'_>, args: &release::Release) -> Result<ExitCode, Failure> {
+    match args.stage() {
+        Some(StageArg::Test) => stepping(session, |inside, view| release::test(session, args, &inside, view)),
+        Some(StageArg::Package | StageArg::Release) => watched(session, |view| release::join(session, args, view)),
+        None | Some(StageArg::Build) => stepping(session, |inside, view| release::build(session, args, inside, view)),
     }
-    args.caches.write(session, &engine, &all.iter().collect::<Vec<_>>(), view);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn python(variant: &Variant) -> Request {
-    Request { name: "python".to_owned(), version: Some(variant.version.clone()) }
 }
 
 fn test(session: &Session<'_>, args: &args::Test, inside: &Inside, view: &View) -> Result<ExitCode, Failure> {
@@ -310,7 +283,7 @@ fn test(session: &Session<'_>, args: &args::Test, inside: &Inside, view: &View) 
     }
     let mut passed = true;
     for tarball in &args.tarballs {
-        let proof = release::prove(tarball, &launcher, &inside.cancel)?;
+        let proof = prove(tarball, &launcher, &inside.cancel)?;
         view.suspend(|| println(&proof::render(tarball, &proof)))?;
         if let Some(sizes) = proof.sizes.as_ref().filter(|_| args.sizes) {
             view.suspend(|| println(&proof::render_sizes(sizes)))?;

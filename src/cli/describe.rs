@@ -94,7 +94,7 @@ pub(super) fn description(dist: &Dist) -> Description {
     Description { format: dist::FORMAT, variants: dist.tarballs().map(variant).collect(), ..Description::default() }
 }
 
-fn previous(session: &Session<'_>, path: &Path, release: &Description) -> Result<Previous, Failure> {
+pub(super) fn previous(session: &Session<'_>, path: &Path, release: &Description) -> Result<Previous, Failure> {
     let file = if path.is_dir() { path.join("release.json") } else { path.to_owned() };
     let parsed = Description::parse(&read(&file)?);
     let before = parsed.map_err(|reason| Failure::Usage { message: format!("`{}`: {reason}", file.display()) })?;

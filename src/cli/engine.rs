@@ -126,7 +126,7 @@ impl Solvers {
     pub(super) fn engine(&self) -> Box<dyn Engine + '_> {
         match &self.daemons {
             Some(daemons) => Box::new(daemons.engine(&self.local, self.local.cancel.clone())),
-            None => Box::new(&self.local),
+            None => Box::new(self.local.part(self.local.cancel.clone())),
         }
     }
 

@@ -1,26 +1,34 @@
 //! Everything that can end a command, and what the user reads then.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::progress::elapsed;
+use super::proof;
 use super::report::{Exit, Report, SourcePicture};
 use crate::attest::AttestError;
 use crate::build::BuildError;
 use crate::buildkit::BuildKitError;
 use crate::cgroup::CgroupError;
 use crate::collect::CollectError;
+use crate::dist::DistError;
 use crate::dockerfile::DockerfileError;
 use crate::export::ExportError;
 use crate::image::ImageError;
 use crate::policy::PolicyError;
 use crate::publish::PublishError;
 use crate::recipe::RecipeError;
-use crate::release::{ProofError, ReleaseError, SuiteError, TrialError};
+use crate::release::{
+    AssembleError, JoinError, OutputError, ProofError, ReleaseError, SuiteError, TrialError, VariantError,
+};
 use crate::sandbox::{self, Fault, Outcome, SandboxError};
+use crate::sign::SignError;
 use crate::snapshot::SnapshotError;
 use crate::solver::SolveError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::training::TrainingError;
+use crate::verify::VerifyError;
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +53,17 @@ pub(super) enum Failure {
     Suite(SuiteError),
     #[error(transparent)]
     Trial(TrialError),
-    #[error("`{name}` did not pass its tests and was not published")]
+    #[error("`{name}` did not pass its tests and is not released")]
     Unproven { name: String, table: String },
+    #[error(transparent)]
+    Assemble(AssembleError),
+    #[error("it took longer than {}: {} stopped", elapsed(*timeout), names(running))]
+    VariantTime { timeout: Duration, running: Vec<String> },
+    /// One variant of several, and what else there is to say.
+    #[error("{failure}")]
+    Variant { title: Option<String>, failure: Box<Failure>, rest: Vec<String> },
+    #[error("{} of {all} variants failed: {}", failed.len(), failed.join(", "))]
+    Variants { failed: Vec<String>, all: usize, rest: Vec<String> },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
@@ -59,6 +76,10 @@ pub(super) enum Failure {
     Image(#[from] ImageError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     #[error("the store `{}` is in use", root.display())]
     Busy { root: PathBuf },
     #[error("{message}")]
@@ -94,6 +115,23 @@ impl From<TrialError> for Failure {
     }
 }
 
+impl From<VariantError> for Failure {
+    fn from(error: VariantError) -> Self {
+        match error {
+            VariantError::Build(error) => error.into(),
+            VariantError::Release(error) => error.into(),
+            VariantError::Snapshot(error) => error.into(),
+            VariantError::Attest(error) => error.into(),
+            VariantError::Proof(error) => error.into(),
+            VariantError::Store(error) => error.into(),
+            VariantError::Unproven { name, proof } => {
+                let table = proof::render(Path::new(&name), &proof);
+                Self::Unproven { name, table }
+            }
+        }
+    }
+}
+
 impl From<RecipeError> for Failure {
     fn from(error: RecipeError) -> Self {
         Self::Build(error.into())
@@ -113,10 +151,33 @@ impl From<SourceError> for Failure {
 }
 
 impl Failure {
+    /// Returns the step that failed, if that is it.
+    pub(super) fn step(&mut self) -> Option<&mut crate::solver::Failure> {
+        match self {
+            Self::Build(BuildError::Engine(SolveError::Step(failure))) => Some(failure),
+            Self::Variant { failure, .. } => failure.step(),
+            _ => None,
+        }
+    }
+
+    /// Returns what went wrong and why, in one line.
+    pub(super) fn line(&self) -> String {
+        self.report().line()
+    }
+
     /// Returns what the user reads.
     pub(super) fn report(&self) -> Report {
         if let Self::Told(report) = self {
             return Report::clone(report);
+        }
+        if let Self::Variant { title, failure, rest } = self {
+            let mut report = failure.report();
+            if let Some(title) = title {
+                report.message = format!("{title}: {}", report.message);
+            }
+            let lines: Vec<String> = report.help.into_iter().chain(rest.iter().cloned()).collect();
+            report.help = (!lines.is_empty()).then(|| lines.join("\n"));
+            return report;
         }
         // A full disk looks the same wherever it is met.
         let (exit, help) = if is_disk_full(self) { (Exit::Machine, Some(MAKE_ROOM.to_owned())) } else { self.kind() };
@@ -184,7 +245,17 @@ impl Failure {
             Self::Limits(error) => limits(error),
             Self::Image(error) | Self::Collect(CollectError::Image(error)) => image(error),
             Self::Publish(error) => publish(error),
+            Self::Sign(error) => sign(error),
+            Self::Verify(error) => {
+                (if error.is_input() { Exit::Input } else { Exit::Machine }, error.help().map(str::to_owned))
+            }
             Self::Unproven { .. } => (Exit::Failed, None),
+            Self::Assemble(error) => assemble(error),
+            Self::VariantTime { .. } => {
+                (Exit::Failed, Some("give it longer with --timeout: what was finished is kept".to_owned()))
+            }
+            Self::Variants { rest, .. } => (Exit::Failed, Some(rest.join("\n")).filter(|rest| !rest.is_empty())),
+            Self::Variant { failure, .. } => failure.kind(),
             Self::Usage { .. } => (Exit::Input, Some("see --help".to_owned())),
             Self::Busy { .. } => (Exit::Machine, Some("wait for the build, or leave --no-wait out".to_owned())),
             Self::NoHome => (Exit::Input, Some("say where with --store DIR".to_owned())),
@@ -195,6 +266,39 @@ impl Failure {
             | Self::Told(_) => (Exit::Machine, None),
         }
     }
+}
+
+fn assemble(error: &AssembleError) -> (Exit, Option<String>) {
+    let dist = |error: &DistError| {
+        (if error.is_input() { Exit::Input } else { Exit::Machine }, error.help().map(str::to_owned))
+    };
+    let help = match error {
+        AssembleError::Output(OutputError::Dist(error)) | AssembleError::Join(JoinError::Dist(error)) => {
+            return dist(error);
+        }
+        AssembleError::Output(OutputError::Io { .. }) | AssembleError::Join(JoinError::Io { .. }) => {
+            return (Exit::Machine, None);
+        }
+        AssembleError::Output(OutputError::Mounted { .. } | OutputError::Place { .. }) => {
+            "name a directory in it with --out DIR"
+        }
+        AssembleError::Join(JoinError::Twice { .. }) => "leave one of them out",
+        AssembleError::Join(JoinError::Commits { .. }) => "make all of them of one commit",
+        AssembleError::Join(JoinError::Unknown { .. } | JoinError::Untested { .. }) => {
+            "make the directory anew: `dockless release --stage build`, then `--stage test`"
+        }
+        AssembleError::Notes(_) => "see `dockless describe --help`",
+    };
+    (Exit::Input, Some(help.to_owned()))
+}
+
+/// Names what was stopped.
+fn names(running: &[String]) -> String {
+    if running.is_empty() {
+        return "it was".to_owned();
+    }
+    let names: Vec<String> = running.iter().map(|name| format!("`{name}`")).collect();
+    format!("{} {}", names.join(", "), if names.len() == 1 { "was" } else { "were" })
 }
 
 fn suite(error: &SuiteError) -> (Exit, Option<String>) {
@@ -265,7 +369,7 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         | SolveError::MissingInput { .. } => (Exit::Input, None),
         SolveError::Sandbox { source, .. } => sandbox(source),
         SolveError::Limits { source, .. } => limits(source),
-        SolveError::Low { .. } => {
+        SolveError::Low { .. } | SolveError::Room { .. } => {
             (Exit::Machine, Some(format!("{MAKE_ROOM}, or let less stay free with --disk-reserve")))
         }
         SolveError::Source { source: error, .. } => source(error),
@@ -335,6 +439,15 @@ fn publish(error: &PublishError) -> (Exit, Option<String>) {
         _ => Exit::Failed,
     };
     (exit, error.help())
+}
+
+fn sign(error: &SignError) -> (Exit, Option<String>) {
+    let exit = match error {
+        SignError::Failed { .. } => Exit::Failed,
+        _ if error.is_machine() => Exit::Machine,
+        _ => Exit::Input,
+    };
+    (exit, error.help().map(str::to_owned))
 }
 
 fn sandbox(error: &SandboxError) -> (Exit, Option<String>) {

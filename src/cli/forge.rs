@@ -25,10 +25,11 @@ const GITHUB: &str = "https://api.github.com";
 #[derive(Debug, Args)]
 pub(crate) struct ForgeArgs {
     /// Its address, such as `https://gitlab.example` [default: `GITHUB_API_URL` or `CI_API_V4_URL`, else
-    /// `https://api.github.com` or `https://gitlab.com`]
+    /// `https://api.github.com` or `https://gitlab.com`; none for Gitea, but in its own jobs]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// File with the token [default: the variables `GITHUB_TOKEN`, `GH_TOKEN`; `GITLAB_TOKEN`, `CI_JOB_TOKEN`]
+    /// File with the token [default: the variables `GITHUB_TOKEN`, `GH_TOKEN`; `GITLAB_TOKEN`, `CI_JOB_TOKEN`;
+    /// `GITEA_TOKEN`, `FORGEJO_TOKEN`]
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// What GitLab's token is, where it is not what its variable says
@@ -66,14 +67,16 @@ impl TokenKind {
 impl ForgeArgs {
     /// Returns how we speak to a forge. Without a token nothing can be changed there, which is found out here.
     pub(super) fn api(&self, session: &Session<'_>, dialect: Dialect, cancel: &Cancel) -> Result<Api, Failure> {
-        let is_gitlab = dialect == Dialect::GitLab;
-        let (variable_name, usual, path) = if is_gitlab {
-            ("CI_API_V4_URL", "https://gitlab.com", "/api/v4")
-        } else {
-            ("GITHUB_API_URL", GITHUB, "/api/v3")
+        let (named, usual, path) = match dialect {
+            Dialect::GitLab => (variable("CI_API_V4_URL"), Some("https://gitlab.com"), "/api/v4"),
+            // Its jobs have GitHub's variables; elsewhere those are of another server.
+            Dialect::Gitea => (variable("GITHUB_API_URL").filter(|_| is_gitea_job()), None, "/api/v1"),
+            Dialect::GitHub | Dialect::Plain => (variable("GITHUB_API_URL"), Some(GITHUB), "/api/v3"),
         };
-        let address = self.server.clone().or_else(|| variable(variable_name)).unwrap_or_else(|| usual.to_owned());
-        let is_complete = !is_gitlab && address.trim_end_matches('/') == GITHUB;
+        let Some(address) = self.server.clone().or(named).or_else(|| usual.map(str::to_owned)) else {
+            return Err(Failure::Usage { message: "which server? write --server https://gitea.example".to_owned() });
+        };
+        let is_complete = dialect == Dialect::GitHub && address.trim_end_matches('/') == GITHUB;
         let address = if is_complete { address } else { with_path(address, path) };
         let server = Server { address, dialect, trust: trust(self.ca.as_deref())? };
         let token = self.token(dialect)?;
@@ -83,6 +86,7 @@ impl ForgeArgs {
     fn token(&self, dialect: Dialect) -> Result<Token, Failure> {
         let (known, usual): (&[(&str, Header)], Header) = match dialect {
             Dialect::GitLab => (&[("GITLAB_TOKEN", Header::Private), ("CI_JOB_TOKEN", Header::Job)], Header::Private),
+            Dialect::Gitea => (&[("GITEA_TOKEN", Header::Bearer), ("FORGEJO_TOKEN", Header::Bearer)], Header::Bearer),
             _ => (&[("GITHUB_TOKEN", Header::Bearer), ("GH_TOKEN", Header::Bearer)], Header::Bearer),
         };
         let chosen = self.token_kind.filter(|_| dialect == Dialect::GitLab).map(TokenKind::header);
@@ -100,6 +104,11 @@ impl ForgeArgs {
         };
         Ok(made.map_err(PublishError::from)?)
     }
+}
+
+/// Tells whether this is a job of Gitea's or Forgejo's Actions.
+fn is_gitea_job() -> bool {
+    ["GITEA_ACTIONS", "FORGEJO_ACTIONS"].iter().any(|name| variable(name).as_deref() == Some("true"))
 }
 
 /// Returns how requests behave.

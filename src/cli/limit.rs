@@ -65,7 +65,7 @@ fn cpus(text: &str) -> Result<Cpus, String> {
 }
 
 /// Parses `90s`, `10m`, `1h30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let mut seconds = Some(0_u64);
     let mut rest = text;
     while let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) {

@@ -21,6 +21,7 @@ use crate::summary;
 pub(super) const EXAMPLES: &str = "Examples:
   dockless notify dist --slack \"$SLACK_WEBHOOK\"
   dockless notify --failed 3.12-x86_64 --passed 3.11-x86 --issues github --dest owner/name
+  dockless notify 3.12-x86/release.json 3.12-x86_64.failed/release.json --issues github
   dockless notify dist --pushgateway http://127.0.0.1:9091
 
 Whoever cannot be told is named on standard error; the exit code is 0 all the same.";
@@ -37,9 +38,9 @@ pub(crate) enum Issues {
 /// Arguments of `notify`.
 #[derive(Debug, Args)]
 pub(crate) struct Notify {
-    /// What `dockless release` made, or a release.json
+    /// What `dockless release` made, or a release.json; of several, all variants are told at once
     #[arg(value_name = "DIST|FILE")]
-    release: Option<PathBuf>,
+    releases: Vec<PathBuf>,
     /// A variant that failed, such as 3.12-x86_64, with what is to be said of it; may be repeated
     #[arg(long, value_name = "VARIANT[=WHY]")]
     failed: Vec<String>,
@@ -95,16 +96,18 @@ pub(super) fn notify(session: &Session<'_>, args: &Notify, cancel: &Cancel, view
         let server = Server { address: address.to_owned(), dialect: Dialect::Plain, trust };
         Api::new(&settings(session, cancel), &server, None)
     };
-    if let Some(address) = args.slack.clone().or_else(|| variable("SLACK_WEBHOOK")) {
+    // A secret that nobody has set is an empty variable in a CI job.
+    let given = |address: &Option<String>| address.clone().filter(|address| !address.is_empty());
+    if let Some(address) = given(&args.slack).or_else(|| variable("SLACK_WEBHOOK")) {
         say("the chat", hook(&address).map_err(unnamed).and_then(|hook| notify::to_slack(&hook, &message, view)));
     }
-    if let Some(address) = &args.webhook {
-        say("the webhook", hook(address).map_err(unnamed).and_then(|hook| notify::to_webhook(&hook, &message, view)));
+    if let Some(address) = given(&args.webhook) {
+        say("the webhook", hook(&address).map_err(unnamed).and_then(|hook| notify::to_webhook(&hook, &message, view)));
     }
-    if let Some(address) = &args.pushgateway {
+    if let Some(address) = given(&args.pushgateway) {
         let metrics = release.as_ref().map(summary::metrics).unwrap_or_default();
         let pushed =
-            hook(address).map_err(unnamed).and_then(|api| notify::push_metrics(&api, &args.job, &metrics, view));
+            hook(&address).map_err(unnamed).and_then(|api| notify::push_metrics(&api, &args.job, &metrics, view));
         say("the Pushgateway", pushed);
     }
     if let Some(forge) = args.issues {
@@ -138,12 +141,20 @@ fn unnamed(error: ForgeError) -> ForgeError {
 
 impl Notify {
     fn description(&self) -> Result<Option<Description>, Failure> {
-        let Some(path) = &self.release else { return Ok(None) };
-        if path.is_dir() {
-            return Ok(Some(description(&Dist::open(path).map_err(PublishError::from)?)));
+        let mut all: Option<Description> = None;
+        for path in &self.releases {
+            let one = if path.is_dir() {
+                description(&Dist::open(path).map_err(PublishError::from)?)
+            } else {
+                let parsed = Description::parse(&read(path)?);
+                parsed.map_err(|reason| Failure::Usage { message: format!("`{}`: {reason}", path.display()) })?
+            };
+            match &mut all {
+                None => all = Some(one),
+                Some(all) => all.variants.extend(one.variants),
+            }
         }
-        let parsed = Description::parse(&read(path)?);
-        parsed.map(Some).map_err(|reason| Failure::Usage { message: format!("`{}`: {reason}", path.display()) })
+        Ok(all)
     }
 
     fn message(&self, release: Option<&Description>) -> Message {

@@ -1,51 +1,11 @@
-//! The table of `dockless test`, and proving a tarball before it is published.
+//! The table of `dockless test`.
 
 use std::path::Path;
 
-use super::failure::Failure;
 use super::progress::clean;
 use super::table::{Align, Table};
 use crate::oci::Arch;
-use crate::progress::{Event, Progress};
-use crate::release::{self, Artifact, Outcome, Proof, Row, Sizes};
-use crate::sandbox::{Cancel, Launcher};
-use crate::store::Store;
-
-/// Room of the store that remembers which tarballs passed.
-const RECORDS: &str = "proofs";
-
-/// Proves a tarball unless these very bytes were proven before by these very checks. What was skipped is said each time.
-pub(super) fn prove_once(
-    store: &Store,
-    artifact: &Artifact,
-    name: &str,
-    launcher: &Launcher,
-    cancel: &Cancel,
-    view: &dyn Progress,
-) -> Result<(), Failure> {
-    let key = format!("{}-{}", artifact.digest.hex(), release::edition().hex());
-    if let Some(record) = store.get_record(RECORDS, &key)?
-        && let Ok(rows) = serde_json::from_slice::<Vec<Row>>(&record)
-    {
-        view.event(&Event::Note { message: &format!("{name}.tar.gz passed its tests before") });
-        for row in rows.iter().filter(|row| row.outcome == Outcome::Skipped) {
-            let said = format!("{name}.tar.gz: {} {} skipped: {}", row.group, row.name, clean(row.detail.as_bytes()));
-            view.event(&Event::Note { message: &said });
-        }
-        return Ok(());
-    }
-    view.event(&Event::Note { message: &format!("testing {name}.tar.gz") });
-    let proof = release::prove(&artifact.blob, launcher, cancel)?;
-    let table = render(Path::new(&format!("{name}.tar.gz")), &proof);
-    if !proof.passed() {
-        return Err(Failure::Unproven { name: name.to_owned(), table });
-    }
-    for line in table.lines() {
-        view.event(&Event::Note { message: line });
-    }
-    store.put_record(RECORDS, &key, &serde_json::to_vec(&proof.rows).expect("rows are JSON"))?;
-    Ok(())
-}
+use crate::release::{self, Outcome, Proof, Sizes};
 
 /// Returns the table of a proof, the verdict last.
 pub(super) fn render(tarball: &Path, proof: &Proof) -> String {
@@ -110,6 +70,7 @@ pub(super) fn render_sizes(sizes: &Sizes) -> String {
 mod tests {
     use super::*;
     use crate::oci::Digest;
+    use crate::release::Row;
 
     fn proof(outcomes: &[Outcome]) -> Proof {
         let row = |outcome: &Outcome| Row {

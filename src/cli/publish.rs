@@ -1,11 +1,12 @@
 //! `dockless publish`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use super::command::println;
+use super::expire::{Shelves, refuse_registry};
 use super::failure::Failure;
 use super::forge::{ForgeArgs, address, channels, now, read};
 use super::progress::View;
@@ -14,7 +15,7 @@ use super::tag::commit_here;
 use crate::dist::Dist;
 use crate::forge::Dialect;
 use crate::progress::{Event, Progress};
-use crate::publish::{self, Package, Publication, PublishError, Published};
+use crate::publish::{self, Package, Publication, PublishError, Published, Retention};
 use crate::recipe::Channels;
 use crate::sandbox::Cancel;
 use crate::store::Store;
@@ -22,6 +23,7 @@ use crate::store::Store;
 pub(super) const EXAMPLES: &str = "Examples:
   dockless publish dist --to github --dest owner/name --tag \"$(dockless tag)\"
   dockless publish dist --to gitlab --server https://gitlab.example --dest group/name --tag v1.0
+  dockless publish dist --to gitea --server https://codeberg.org --dest owner/name
   dockless publish dist --to registry --dest ghcr.io/owner/standalone-python --tag dev-2026-11-26
   dockless publish dist --to dir --dest /srv/www/releases --tag release-2026-11-26
 
@@ -35,6 +37,9 @@ pub(crate) enum Place {
     Github,
     /// GitLab's generic package registry, and a release with links
     Gitlab,
+    /// A release with assets at Gitea or Forgejo
+    #[value(alias = "forgejo")]
+    Gitea,
     /// An OCI registry, as artifacts
     Registry,
     /// A directory of directories
@@ -43,6 +48,7 @@ pub(crate) enum Place {
 
 /// Arguments of `publish`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Publish {
     /// What `dockless release` made
     #[arg(value_name = "DIST", default_value = "dist")]
@@ -69,9 +75,12 @@ pub(crate) struct Publish {
     /// Replace files, tags and notes that are there with other content
     #[arg(long)]
     replace: bool,
-    /// Leave it a draft (GitHub)
+    /// Keep it from people's eyes: a draft at GitHub and Gitea, files without a release at GitLab
     #[arg(long)]
     draft: bool,
+    /// Then remove releases that are older than their channel keeps them, as `dockless expire --delete` does
+    #[arg(long, conflicts_with = "draft")]
+    expire: bool,
     /// Refuse tarballs without a signature, also where the channel does not ask for one
     #[arg(long)]
     require_signatures: bool,
@@ -90,16 +99,57 @@ pub(super) fn publish(
     view: &View,
 ) -> Result<ExitCode, Failure> {
     let channels = channels(session)?;
+    if args.expire {
+        refuse_registry(args.to)?;
+    }
     let dist = Dist::open(&args.dist).map_err(PublishError::from)?;
     let publication = args.publication(session, &dist, &channels)?;
-    let published = args.give(session, &publication, cancel, view)?;
+    let goal = args.to.dest(args.dest.as_deref())?;
+    let published = args.give(session, &goal, &publication, (cancel, view))?;
     let said = match published.acts {
         0 => format!("{} was there already, nothing was changed", publication.tag),
+        _ if args.draft && matches!(args.to, Place::Github | Place::Gitea) => format!("{} is a draft", publication.tag),
+        _ if args.draft && args.to == Place::Gitlab => format!("the files of {} are uploaded", publication.tag),
         _ => format!("{} is published", publication.tag),
     };
     view.event(&Event::Note { message: &said });
     view.suspend(|| println(&published.address))?;
+    if args.expire {
+        let retention = Retention { channels: &channels, only: None, keep: Some(&publication.tag), now: now() };
+        let shelves = Shelves { place: args.to, dest: &goal, package: &args.package, forge: &args.forge };
+        shelves.expire(session, &retention, true, (cancel, view))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Place {
+    /// Returns what is given, or what the CI job says.
+    pub(super) fn dest(self, given: Option<&str>) -> Result<String, Failure> {
+        let usual = match self {
+            Self::Github | Self::Gitea => variable("GITHUB_REPOSITORY"),
+            Self::Gitlab => variable("CI_PROJECT_ID"),
+            Self::Registry => variable("CI_REGISTRY_IMAGE"),
+            Self::Dir => None,
+        };
+        let dest = given.map(str::to_owned).or(usual).filter(|dest| !dest.is_empty());
+        dest.ok_or_else(|| {
+            let what = match self {
+                Self::Github | Self::Gitea => "OWNER/NAME",
+                Self::Gitlab => "GROUP/NAME",
+                Self::Registry => "HOST/REPOSITORY",
+                Self::Dir => "DIR",
+            };
+            Failure::Usage { message: format!("where to? write --dest {what}") }
+        })
+    }
+}
+
+/// Refuses what is no repository at GitHub.
+pub(super) fn repository(dest: &str) -> Result<(), Failure> {
+    if dest.split('/').filter(|part| !part.is_empty()).count() != 2 {
+        return Err(address(dest, "a repository is OWNER/NAME"));
+    }
+    Ok(())
 }
 
 impl Publish {
@@ -152,36 +202,20 @@ impl Publish {
     fn give(
         &self,
         session: &Session<'_>,
+        dest: &str,
         publication: &Publication<'_>,
-        cancel: &Cancel,
-        view: &View,
+        (cancel, view): (&Cancel, &View),
     ) -> Result<Published, Failure> {
-        let usual = match self.to {
-            Place::Github => variable("GITHUB_REPOSITORY"),
-            Place::Gitlab => variable("CI_PROJECT_ID"),
-            Place::Registry => variable("CI_REGISTRY_IMAGE"),
-            Place::Dir => None,
-        };
-        let Some(dest) = self.dest.clone().or(usual).filter(|dest| !dest.is_empty()) else {
-            let what = match self.to {
-                Place::Github => "OWNER/NAME",
-                Place::Gitlab => "GROUP/NAME",
-                Place::Registry => "HOST/REPOSITORY",
-                Place::Dir => "DIR",
-            };
-            return Err(Failure::Usage { message: format!("where to? write --dest {what}") });
-        };
         Ok(match self.to {
-            Place::Github => {
-                if dest.split('/').filter(|part| !part.is_empty()).count() != 2 {
-                    return Err(address(&dest, "a repository is OWNER/NAME"));
-                }
-                let api = self.forge.api(session, Dialect::GitHub, cancel)?;
-                publish::to_github(&api, &dest, publication, view)?
+            Place::Github | Place::Gitea => {
+                repository(dest)?;
+                let dialect = if self.to == Place::Gitea { Dialect::Gitea } else { Dialect::GitHub };
+                let api = self.forge.api(session, dialect, cancel)?;
+                publish::to_github(&api, dest, publication, view)?
             }
             Place::Gitlab => {
                 let api = self.forge.api(session, Dialect::GitLab, cancel)?;
-                let package = Package { project: &dest, name: &self.package };
+                let package = Package { project: dest, name: &self.package };
                 publish::to_gitlab(&api, package, publication, view)?
             }
             Place::Registry => {
@@ -189,15 +223,15 @@ impl Publish {
                 let place = store.temporary_directory()?;
                 // Apart, so that nothing of it stays in the store.
                 let aside = Store::open(&place.path().join("store"))?;
-                publish::to_registry(&session.registry(cancel)?, &dest, publication, &aside, view)?
+                publish::to_registry(&session.registry(cancel)?, dest, publication, &aside, view)?
             }
-            Place::Dir => publish::to_directory(&PathBuf::from(&dest), publication, view)?,
+            Place::Dir => publish::to_directory(Path::new(dest), publication, view)?,
         })
     }
 }
 
 /// The tag that a CI job is for.
-fn tag_of_job() -> Option<String> {
+pub(super) fn tag_of_job() -> Option<String> {
     let github = variable("GITHUB_REF_TYPE").filter(|kind| kind == "tag").and_then(|_| variable("GITHUB_REF_NAME"));
     github.or_else(|| variable("CI_COMMIT_TAG"))
 }

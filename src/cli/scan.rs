@@ -11,12 +11,12 @@ use super::command::println;
 use super::failure::Failure;
 use super::progress::{View, clean};
 use super::report::{Exit, Report};
-use super::session::{stop, variable};
+use super::session::{Session, stop, variable};
 use crate::dist::{Dist, Kind};
 use crate::progress::{Event, Progress};
 use crate::publish::PublishError;
 use crate::sandbox::Cancel;
-use crate::scan::{self, Finding, SCANNERS, Scanned, Scanner, Severity, Subject};
+use crate::scan::{self, Finding, Limits, SCANNERS, Scanned, Scanner, Severity, Subject};
 
 pub(super) const EXAMPLES: &str = "Examples:
   dockless scan dist --fail-on high
@@ -53,15 +53,20 @@ pub(crate) struct Scan {
 }
 
 /// Runs the command.
-pub(super) fn scan(args: &Scan, cancel: &Cancel, view: &View) -> Result<ExitCode, Failure> {
+pub(super) fn scan(session: &Session<'_>, args: &Scan, cancel: &Cancel, view: &View) -> Result<ExitCode, Failure> {
     let subjects = args.subjects()?;
     let scanners = args.scanners()?;
     let mut scanned: Vec<Scanned> = Vec::new();
     let mut failed = 0;
+    let rules = variable("SEMGREP_RULES").unwrap_or_default();
+    let limits = Limits {
+        patience: Duration::from_secs(args.timeout.saturating_mul(60)),
+        offline: session.global.offline,
+        rules: rules.split_whitespace().map(str::to_owned).collect(),
+    };
     for (scanner, program) in &scanners {
         for subject in &subjects {
-            let patience = Duration::from_secs(args.timeout.saturating_mul(60));
-            match scan::scan(scanner, program, subject, patience, &stop(cancel)) {
+            match scan::scan(scanner, program, subject, &limits, &stop(cancel)) {
                 Ok(Some(done)) => {
                     view.event(&Event::Note { message: &format!("{} looked at {}", scanner.name, subject.name()) });
                     scanned.push(done);

@@ -8,11 +8,9 @@ use super::failure::Failure;
 use super::progress::View;
 use super::proof;
 use super::session::{Inside, Session, stop};
-use crate::oci::Digest;
-use crate::release::{self, Place, Row};
+use crate::release::{self, Place};
 use crate::sandbox::Launcher;
 use crate::source::Origins;
-use crate::store::Store;
 
 /// The test suite of CPython.
 #[derive(Debug, clap::Args)]
@@ -27,23 +25,6 @@ pub(crate) struct SuiteArgs {
     /// Writes what each file of the suite did, one JSON object a line
     #[arg(long, value_name = "FILE", requires = "suite")]
     suite_report: Option<PathBuf>,
-}
-
-/// Room of the store that remembers which tarballs passed CPython's test suite, with the rows.
-const RECORDS: &str = "suites";
-
-/// Returns what is known of CPython's test suite and a tarball: a gate that did not run says so.
-pub(super) fn said(store: &Store, digest: &Digest, name: &str) -> Result<String, Failure> {
-    let rows = store.get_record(RECORDS, &digest.hex())?;
-    let rows: Option<Vec<Row>> = rows.and_then(|rows| serde_json::from_slice(&rows).ok());
-    let Some(rows) = rows else {
-        return Ok(format!(
-            "{name}.tar.gz: CPython's test suite was not run: dockless test --suite, on the -full tarball"
-        ));
-    };
-    let told = rows.iter().filter(|row| matches!(row.name.as_str(), "files" | "cases" | "expected failures"));
-    let told: Vec<String> = told.map(|row| format!("{} {}", row.name, row.detail)).collect();
-    Ok(format!("{name}.tar.gz passed CPython's test suite: {}", told.join("; ")))
 }
 
 /// Runs the suite of each tarball; tells whether all passed.
@@ -75,9 +56,8 @@ pub(super) fn try_all(
         view.suspend(|| println(&proof::render(tarball, &suite.proof)))?;
         passed &= suite.proof.passed();
         if args.suite.only.is_empty() && suite.proof.passed() {
-            let rows = serde_json::to_vec(&suite.proof.rows).expect("rows are JSON");
             for digest in &suite.of {
-                store.put_record(RECORDS, &digest.hex(), &rows)?;
+                release::remember_suite(&store, digest, &suite.proof.rows)?;
             }
         }
     }

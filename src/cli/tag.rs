@@ -1,5 +1,5 @@
 //! `dockless tag`: which tag the next release gets. It reads the repository, and makes nothing there: tags are made by
-//! `dockless publish`, when a release is seen, or by `git tag`.
+//! `dockless publish`, when a release is seen, or by `git tag`. In a CI job that a tag has begun, it is that one.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,15 +10,17 @@ use clap::Args;
 use super::command::println;
 use super::failure::Failure;
 use super::forge::{channels, now};
+use super::publish::tag_of_job;
 use super::session::Session;
+use crate::progress::{Event, Progress};
 use crate::recipe::NextTag;
 
 /// Arguments of `tag`.
 #[derive(Debug, Args)]
 pub(crate) struct Tag {
-    /// Channel of the release
-    #[arg(long, value_name = "NAME", default_value = "production", conflicts_with = "channel_of")]
-    channel: String,
+    /// Channel of the release [default: production]
+    #[arg(long, value_name = "NAME", conflicts_with = "channel_of")]
+    channel: Option<String>,
     /// Ask this remote for its tags too, e.g. origin
     #[arg(long, value_name = "NAME|URL")]
     remote: Option<String>,
@@ -42,9 +44,19 @@ pub(super) fn tag(session: &Session<'_>, args: &Tag) -> Result<ExitCode, Failure
         println(&channel.name)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(channel) = channels.named(&args.channel) else {
+    if args.channel.is_none()
+        && args.commit.is_none()
+        && args.date.is_none()
+        && let Some(tag) = tag_of_job()
+    {
+        channels.of(&tag).ok_or_else(|| refused(format!("this job is for `{tag}`, which is no tag of a channel")))?;
+        println(&tag)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let asked = args.channel.as_deref().unwrap_or("production");
+    let Some(channel) = channels.named(asked) else {
         let names: Vec<&str> = channels.all().iter().map(|channel| channel.name.as_str()).collect();
-        return Err(refused(format!("no channel `{}`, only {}", args.channel, names.join(", "))));
+        return Err(refused(format!("no channel `{asked}`, only {}", names.join(", "))));
     };
     let root = session.project_root()?;
     let wanted = format!("{}^{{commit}}", args.commit.as_deref().unwrap_or("HEAD"));
@@ -82,6 +94,31 @@ pub(super) fn tag(session: &Session<'_>, args: &Tag) -> Result<ExitCode, Failure
 pub(super) fn commit_here(session: &Session<'_>) -> Result<Option<String>, Failure> {
     let head = git(&session.project_root()?, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
     Ok(head.map(|head| head.trim().to_owned()).filter(|head| !head.is_empty()))
+}
+
+/// Returns the commit that the recipes at `root` are of, and whether what is built differs from it; `None` where they are in
+/// no repository, or git does not say.
+pub(super) fn checkout(root: &Path) -> Result<Option<(String, bool)>, Failure> {
+    let head = git(root, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
+    // Another repository may be around a project that it does not have.
+    let (Some(head), Some(_)) = (head, git(root, &["rev-parse", "--verify", "--quiet", "HEAD:./recipes"])?) else {
+        return Ok(None);
+    };
+    let changed = git(root, &["status", "--porcelain", "--", "recipes", "rootfs", "scripts"])?;
+    Ok(changed.map(|changed| (head.trim().to_owned(), !changed.trim().is_empty())))
+}
+
+/// Returns the commit that recipes, root filesystems and scripts are of; none where they are of no commit, which is said.
+pub(super) fn commit_of_recipes(session: &Session<'_>, told: &dyn Progress) -> Result<Option<String>, Failure> {
+    match checkout(&session.project_root()?)? {
+        Some((_, true)) => {
+            let message =
+                "warning: recipes, root filesystems or scripts differ from what git has: release.json names no commit";
+            told.event(&Event::Note { message });
+            Ok(None)
+        }
+        here => Ok(here.map(|(commit, _)| commit)),
+    }
 }
 
 /// Returns short names and subjects of the commits between two that changed what is built, newest first; none where git

@@ -91,7 +91,7 @@ impl Kind {
     }
 
     /// Tells whether SHA256SUMS need not name such a file: it says itself what it vouches for.
-    pub(super) const fn vouches(self) -> bool {
+    pub const fn vouches(self) -> bool {
         matches!(self, Self::Sums | Self::Signature | Self::Bundle | Self::Checksum)
     }
 }

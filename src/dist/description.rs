@@ -12,6 +12,9 @@ pub const FORMAT: u64 = 1;
 pub struct Description {
     /// The form of this document.
     pub format: u64,
+    /// The stage that made the directory, where that is not the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
     /// What is released: `standalone-python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -27,11 +30,34 @@ pub struct Description {
     /// Wall time of the run in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// How much the build cost: `quick`, `release`.
+    /// How much the build cost: `quick`, `release`; none where variants differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
     /// The cells of the matrix, in its order.
     pub variants: Vec<VariantFacts>,
+}
+
+/// A stage before a release, which makes a directory for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Tarballs, and what they are made of.
+    Build,
+    /// The same, with what tests found.
+    Test,
+    /// The same, with checksums: what goes into a release.
+    Package,
+}
+
+impl Stage {
+    /// Returns its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Test => "test",
+            Self::Package => "package",
+        }
+    }
 }
 
 /// One cell of the matrix.
@@ -47,6 +73,9 @@ pub struct VariantFacts {
     /// The release of Python that it is: `3.12.6`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub python: Option<String>,
+    /// How much its build cost: `quick`, `release`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// The file, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tarball: Option<String>,

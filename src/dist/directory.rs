@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::asset::{Asset, Kind, variant_of};
-use super::description::Description;
+use super::description::{Description, Stage};
 use super::error::DistError;
 use super::sums::{SUMS, is_plain, parse};
 use crate::oci::{Arch, Digest, Hasher};
@@ -28,11 +28,28 @@ pub struct Dist {
 }
 
 impl Dist {
-    /// Reads a directory and every byte of its files.
+    /// Reads the directory of a release and every byte of its files.
     ///
     /// # Errors
-    /// `NoSums`, `Sums`, `Missing`, `Tampered`, `Unlisted`, `NotAFile`, `Name`, `Empty`, `Description`, `Io`.
+    /// `NoSums`, `Sums`, `Missing`, `Tampered`, `Unlisted`, `NotAFile`, `Name`, `Empty`, `Description`, `Stage`, `Io`.
     pub fn open(root: &Path) -> Result<Self, DistError> {
+        Self::open_of(root, None)
+    }
+
+    /// As `open`, but what a stage made; none is the last one.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_of(root: &Path, stage: Option<Stage>) -> Result<Self, DistError> {
+        let dist = Self::open_any(root)?;
+        let found = dist.description.as_ref().and_then(|description| description.stage);
+        if found != stage || (stage.is_some() && dist.description.is_none()) {
+            return Err(DistError::Stage { root: root.to_owned(), found, wanted: stage });
+        }
+        Ok(dist)
+    }
+
+    fn open_any(root: &Path) -> Result<Self, DistError> {
         let names = names(root)?;
         if !names.iter().any(|name| name == SUMS) {
             return Err(DistError::NoSums { root: root.to_owned() });
@@ -161,6 +178,43 @@ impl Dist {
         }
         self.description = Some(description);
         Ok(())
+    }
+}
+
+/// Looks at what is where a release is to be put; tells whether there is one, or nothing yet.
+///
+/// # Errors
+/// `Foreign` where there is something that no release leaves there, `Io`.
+pub fn release_at(root: &Path) -> Result<bool, DistError> {
+    let foreign = |name: &str| DistError::Foreign { root: root.to_owned(), name: name.to_owned() };
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(DistError::io("read directory", root)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(DistError::io("read directory", root))?;
+        let kind = entry.file_type().map_err(DistError::io("examine", &entry.path()))?;
+        found.push((entry.file_name().to_string_lossy().into_owned(), kind.is_file(), kind.is_dir()));
+    }
+    found.sort();
+    if found.is_empty() {
+        return Ok(false);
+    }
+    if !found.iter().any(|(name, is_file, _)| name == "release.json" && *is_file) {
+        return Err(foreign(&found[0].0));
+    }
+    Description::parse(&read(&root.join("release.json"))?).map_err(|_| foreign("release.json"))?;
+    let path = root.join(SUMS);
+    let sums = if path.is_file() { parse(&read(&path)?).map_err(|_| foreign(SUMS))? } else { BTreeMap::new() };
+    let ours = |(name, is_file, is_dir): &&(String, bool, bool)| {
+        let known = *is_file && (sums.contains_key(name) || Kind::of(name) != Kind::Other);
+        known || (*is_dir && name == LOGS)
+    };
+    match found.iter().find(|entry| !ours(entry)) {
+        Some((name, _, _)) => Err(foreign(name)),
+        None => Ok(true),
     }
 }
 

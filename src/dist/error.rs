@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Stage;
 use crate::oci::Digest;
 
 /// Why a directory is not taken for a release.
@@ -84,6 +85,24 @@ pub enum DistError {
         /// The directory.
         root: PathBuf,
     },
+    /// It is the directory of another stage.
+    #[error("`{}` is {}, not {}", root.display(), of(*found), of(*wanted))]
+    Stage {
+        /// The directory.
+        root: PathBuf,
+        /// The stage that made it; none is the last one.
+        found: Option<Stage>,
+        /// The stage that was to have made it.
+        wanted: Option<Stage>,
+    },
+    /// Something that no release leaves is where one is to be put.
+    #[error("`{}` is no release, and is not replaced by one: it has `{name}`", root.display())]
+    Foreign {
+        /// The directory.
+        root: PathBuf,
+        /// What is in it.
+        name: String,
+    },
     /// release.json makes no sense.
     #[error("`{}`: {reason}", path.display())]
     Description {
@@ -92,6 +111,10 @@ pub enum DistError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+fn of(stage: Option<Stage>) -> String {
+    stage.map_or_else(|| "a release".to_owned(), |stage| format!("a directory of stage {}", stage.name()))
 }
 
 impl DistError {
@@ -119,6 +142,13 @@ impl DistError {
                 "make the directory anew with `dockless release`, or take it anew from where it came; nothing was published"
             }
             Self::Unlisted { .. } => "remove what is not part of the release, or make the directory anew",
+            Self::Stage { wanted: None, .. } => "make a release of it: `dockless release --stage release DIR`",
+            Self::Stage { wanted: Some(Stage::Build), .. } => "name what `dockless release --stage build` made",
+            Self::Stage { wanted: Some(Stage::Test), .. } => "name what `dockless release --stage test` made of it",
+            Self::Stage { wanted: Some(Stage::Package), .. } => {
+                "name what `dockless release --stage package` made of it"
+            }
+            Self::Foreign { .. } => "move it away, or name another directory with --out DIR",
             Self::Name { .. } => {
                 "set `name` in recipes/release.toml to a pattern with {version} and {arch} between hyphens"
             }

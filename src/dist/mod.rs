@@ -12,6 +12,8 @@
 //! logs/                                   a log a step; stays here
 //! ```
 //!
+//! Directories of the stages before a release are the same with less in them; `stage` in release.json says which they are.
+//!
 //! What always holds of a `Dist`: every file that it names is a plain file of this very directory whose bytes have the
 //! digest that it says, at the time of opening; names are short and plain, so that they mean the same in a URL, a shell
 //! and on every disk; a checksum beside a tarball agrees with SHA256SUMS, and so does release.json.
@@ -26,7 +28,7 @@ mod error;
 mod sums;
 
 pub use asset::{Asset, Kind, variant_of};
-pub use description::{Component, Description, FORMAT, Step, Test, VariantFacts, VariantOutcome};
-pub use directory::{Dist, hash};
+pub use description::{Component, Description, FORMAT, Stage, Step, Test, VariantFacts, VariantOutcome};
+pub use directory::{Dist, hash, release_at};
 pub use error::DistError;
-pub use sums::{SUMS, parse, render};
+pub use sums::{SUMS, is_plain, parse, render};

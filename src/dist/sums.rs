@@ -44,7 +44,7 @@ pub fn render(sums: &BTreeMap<String, Digest>) -> String {
 }
 
 /// Tells whether a name means the same in a URL, a shell and on every disk, and stays in its directory.
-pub(super) fn is_plain(name: &str) -> bool {
+pub fn is_plain(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
     !name.is_empty() && name.len() <= LONGEST && !name.starts_with(['.', '-']) && name.bytes().all(plain)
 }

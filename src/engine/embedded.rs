@@ -9,8 +9,8 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::sandbox::{Cancel, Launcher};
 use crate::snapshot::Snapshots;
-use crate::solver::{Bounds, Inputs, Jobs, Solved, Solver};
-use crate::source::Origins;
+use crate::solver::{Bounds, Inputs, Jobs, Missing, Solved, Solver};
+use crate::source::{Origins, Stop};
 use crate::store::Store;
 
 /// Solves graphs.
@@ -46,28 +46,59 @@ pub struct Embedded {
     pub ignore_cache: bool,
 }
 
-impl Engine for Embedded {
-    fn solve(&self, graph: &Graph, inputs: &Inputs, progress: &dyn Progress) -> Result<Solved, EngineError> {
-        let solver = Solver {
+impl Embedded {
+    /// Returns this engine for one of several graphs that are solved at the same time: what `cancel` stops is that graph
+    /// only, also where a step of it fails.
+    pub fn part(&self, cancel: Cancel) -> Part<'_> {
+        let asked = cancel.clone();
+        let origins = Origins { stop: Stop::new(move || asked.is_cancelled()), ..self.origins.clone() };
+        Part { engine: self, origins, cancel }
+    }
+
+    /// Returns what a graph would still have to do.
+    ///
+    /// # Errors
+    /// As `solve`, about what is in the store.
+    pub fn missing(&self, graph: &Graph, inputs: &Inputs) -> Result<Missing, EngineError> {
+        Ok(self.solver(inputs, &self.origins, &self.cancel).missing(graph)?)
+    }
+
+    fn solver<'a>(&'a self, inputs: &'a Inputs, origins: &'a Origins, cancel: &'a Cancel) -> Solver<'a> {
+        Solver {
             store: &self.store,
             snapshots: &self.snapshots,
             inputs,
-            origins: &self.origins,
+            origins,
             caches: &self.caches,
             registry: &self.registry,
             jobs: &self.jobs,
             executor: &self.executor,
             launcher: &self.launcher,
-            cancel: &self.cancel,
+            cancel,
             bounds: &self.bounds,
             ignore_cache: self.ignore_cache,
-        };
-        Ok(solver.solve(graph, progress)?)
+        }
     }
 }
 
-impl<E: Engine> Engine for &E {
+impl Engine for Embedded {
     fn solve(&self, graph: &Graph, inputs: &Inputs, progress: &dyn Progress) -> Result<Solved, EngineError> {
-        (**self).solve(graph, inputs, progress)
+        Ok(self.solver(inputs, &self.origins, &self.cancel).solve(graph, progress)?)
+    }
+}
+
+/// An engine as one of several graphs has it: store, jobs and limits are shared, the end is its own.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// The engine.
+    pub engine: &'a Embedded,
+    origins: Origins,
+    /// Stops this graph.
+    pub cancel: Cancel,
+}
+
+impl Engine for Part<'_> {
+    fn solve(&self, graph: &Graph, inputs: &Inputs, progress: &dyn Progress) -> Result<Solved, EngineError> {
+        Ok(self.engine.solver(inputs, &self.origins, &self.cancel).solve(graph, progress)?)
     }
 }

@@ -8,5 +8,5 @@ mod embedded;
 mod error;
 
 pub use buildkit::{BuildKit, Daemons};
-pub use embedded::{Embedded, Engine};
+pub use embedded::{Embedded, Engine, Part};
 pub use error::EngineError;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::{DATE, HeaderMap};
 use serde_json::Value;
 
-use crate::http::http_date;
+use crate::http::{http_date, one_line, plain};
 
 /// Returns how long a limit of requests lasts (docs.github.com rate-limits-for-the-rest-api; GitLab's `ratelimit-*`).
 pub(super) fn limited(headers: &HeaderMap) -> Option<Duration> {
@@ -22,16 +22,12 @@ pub(super) fn limited(headers: &HeaderMap) -> Option<Duration> {
 
 /// Reads what a server says of an error in any of the forges' shapes, as one harmless line.
 pub(super) fn said(body: &[u8]) -> String {
-    let line = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>();
-    let Ok(document) = serde_json::from_slice::<Value>(body) else {
-        let text = std::str::from_utf8(body).unwrap_or_default().trim();
-        return if text.starts_with(['<', '{', '[']) { String::new() } else { line(text) };
-    };
+    let Ok(document) = serde_json::from_slice::<Value>(body) else { return plain(body) };
     let mut words = Vec::new();
     for key in ["message", "error", "error_description", "errors"] {
         collect(&document[key], &mut words);
     }
-    line(&words.join("; "))
+    one_line(&words.join("; "))
 }
 
 /// Gathers the texts of `"…"`, `["…"]`, `{"field": ["…"]}` and `[{"message": "…", "code": "…"}]`.

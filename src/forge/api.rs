@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -39,6 +38,8 @@ pub enum Dialect {
     GitHub,
     /// `docs.gitlab.com/api`
     GitLab,
+    /// `docs.gitea.com/api`: Gitea's, and Forgejo's, which grew out of it.
+    Gitea,
     /// Anything else that is told something.
     Plain,
 }
@@ -147,6 +148,11 @@ impl Api {
         self.base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
+    /// Returns what it speaks.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Returns who we are.
     pub const fn token(&self) -> Option<&Token> {
         self.token.as_ref()
@@ -182,12 +188,7 @@ impl Api {
         mut attempt: impl FnMut() -> Result<T, ForgeError>,
     ) -> Result<T, ForgeError> {
         let patience = self.settings.patience;
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(patience.pause)
-            .with_max_delay(patience.longest)
-            .with_max_times(patience.attempts.saturating_sub(1))
-            .with_jitter()
-            .build();
+        let mut pauses = patience.pauses();
         for attempts in 1.. {
             let error = match attempt() {
                 Ok(done) => return Ok(done),
@@ -228,15 +229,27 @@ impl Api {
         self.patiently(what, progress, || self.ask(what, &Method::GET, url, Content::Nothing))
     }
 
+    /// Removes something, once; what is not there was removed.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn delete(&self, what: &str, url: &Url) -> Result<(), ForgeError> {
+        match self.ask(what, &Method::DELETE, url, Content::Nothing) {
+            Err(error) if !error.is_missing() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads at most `pages` pages of a list, a hundred entries each, once.
     ///
     /// # Errors
     /// As `ask`.
     pub fn list<T: DeserializeOwned>(&self, what: &str, url: &Url, pages: u32) -> Result<Vec<T>, ForgeError> {
         let mut all = Vec::new();
+        let each = if self.dialect == Dialect::Gitea { "limit" } else { "per_page" };
         for page in 1..=pages {
             let mut url = url.clone();
-            url.query_pairs_mut().append_pair("per_page", "100").append_pair("page", &page.to_string());
+            url.query_pairs_mut().append_pair(each, "100").append_pair("page", &page.to_string());
             let answer = self.ask(what, &Method::GET, &url, Content::Nothing)?;
             let items: Vec<T> = answer.json()?;
             let none = items.is_empty();
@@ -302,7 +315,7 @@ impl Api {
         };
         let request = match self.dialect {
             Dialect::GitHub => request.header("x-github-api-version", "2022-11-28"),
-            Dialect::GitLab | Dialect::Plain => request,
+            Dialect::GitLab | Dialect::Gitea | Dialect::Plain => request,
         };
         match &self.token {
             Some(token) if self.is_ours(url) => {

@@ -1,6 +1,5 @@
 //! What can go wrong between us and a forge.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use crate::http::HttpError;
+use crate::http::{Attempts, HttpError, Last, Said, Wait, is_transient};
 
 /// Why something at a forge did not come about. `what` names it with its server.
 #[derive(Debug, thiserror::Error)]
@@ -132,13 +131,7 @@ impl ForgeError {
                 (transient || (*status == StatusCode::FORBIDDEN && after.is_some()))
                     .then_some(after.unwrap_or_default())
             }
-            Self::Request { source, .. } => {
-                let never = source.is_builder()
-                    || source.is_redirect()
-                    || crate::http::is_certificate(source)
-                    || crate::http::is_not_tls(source);
-                (!never).then_some(Duration::ZERO)
-            }
+            Self::Request { source, .. } => is_transient(source).then_some(Duration::ZERO),
             Self::Stalled { .. } => Some(Duration::ZERO),
             _ => None,
         }
@@ -184,33 +177,6 @@ impl ForgeError {
     }
 }
 
-struct Attempts(usize);
-
-impl fmt::Display for Attempts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 > 1 { write!(f, " ({} attempts)", self.0) } else { Ok(()) }
-    }
-}
-
-struct Wait(Option<Duration>);
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(wait) => write!(f, ", and asks to wait {} s", wait.as_secs()),
-            None => Ok(()),
-        }
-    }
-}
-
-struct Said<'a>(&'a str);
-
-impl fmt::Display for Said<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
-    }
-}
-
 struct As<'a>(Option<&'a str>);
 
 impl fmt::Display for As<'_> {
@@ -230,18 +196,5 @@ impl fmt::Display for Time {
             Ok(time) => write!(f, "{time}"),
             Err(_) => write!(f, "{} seconds since 1970", self.0),
         }
-    }
-}
-
-/// The innermost cause, which is the one that says something.
-struct Last<'a>(&'a reqwest::Error);
-
-impl fmt::Display for Last<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last: &dyn Error = self.0;
-        while let Some(cause) = last.source() {
-            last = cause;
-        }
-        write!(f, "{last}")
     }
 }

@@ -170,6 +170,11 @@ pub fn is_not_tls(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
+/// Tells whether the same request may succeed later: an address, a redirect or a certificate that is wrong stays so.
+pub fn is_transient(error: &reqwest::Error) -> bool {
+    !(error.is_builder() || error.is_redirect() || is_certificate(error) || is_not_tls(error))
+}
+
 /// Finds the word of rustls, which is inside of I/O errors, of which one may hold another.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {

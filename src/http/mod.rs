@@ -9,6 +9,7 @@
 //! client ......... the runtime and the client, made once for equal settings
 //! headers ........ what servers say of time
 //! pace ........... how often progress is told
+//! words .......... ends of sentences about what did not come
 //! ```
 //!
 //! Why not a blocking client: those that know proxies and rustls are this one with a thread behind it.
@@ -18,11 +19,14 @@ mod error;
 mod headers;
 mod pace;
 mod settings;
+mod words;
 
 pub use client::{
-    Http, REDIRECTS, Redirects, is_certificate, is_not_tls, is_not_valid_yet, is_unknown_host, unless_stopped,
+    Http, REDIRECTS, Redirects, is_certificate, is_not_tls, is_not_valid_yet, is_transient, is_unknown_host,
+    unless_stopped,
 };
 pub use error::{HttpError, Stopped};
 pub use headers::{http_date, retry_after};
 pub use pace::Pace;
 pub use settings::{Patience, Proxies, Settings, Stop, Trust, shown, without_credentials};
+pub use words::{Attempts, Last, Said, Wait, one_line, plain};

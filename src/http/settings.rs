@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::Url;
 
 /// Everything that a transfer needs to know beside its address.
@@ -64,6 +65,18 @@ pub struct Patience {
     pub connect: Duration,
     /// For the next bytes to come.
     pub idle: Duration,
+}
+
+impl Patience {
+    /// Returns the pauses between attempts, each about twice as long as the one before.
+    pub fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        ExponentialBuilder::new()
+            .with_min_delay(self.pause)
+            .with_max_delay(self.longest)
+            .with_max_times(self.attempts.saturating_sub(1))
+            .with_jitter()
+            .build()
+    }
 }
 
 /// Whether the run is to end; by default it never is.

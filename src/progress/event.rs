@@ -5,6 +5,7 @@
 //! receiver copies what it keeps and returns at once, because the caller may hold a step's output pipe.
 //! Times are durations: the receiver owns the clock.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::oci::Digest;
@@ -65,11 +66,64 @@ pub enum Event<'a> {
         /// The bytes.
         data: &'a [u8],
     },
+    /// All that a step printed is in a file: in this run, or in the one that left its result.
+    Output {
+        /// Digest of the vertex.
+        vertex: Digest,
+        /// The file.
+        log: &'a Path,
+    },
+    /// A variant of a release moved on.
+    Variant {
+        /// Its name for people, `3.12-x86_64`.
+        name: &'a str,
+        /// Where it is now.
+        phase: Phase,
+    },
     /// Something a person should know: a choice that was made, a retry, a fallback.
     Note {
         /// One line.
         message: &'a str,
     },
+}
+
+/// Where a variant of a release is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Others are worked on first.
+    Waiting,
+    /// Its tree is being built.
+    Building,
+    /// Its tarball is being packed.
+    Packing,
+    /// Its tarball is being tested.
+    Testing,
+    /// It passed.
+    Passed,
+    /// It failed.
+    Failed,
+    /// It was not tried, or not to its end, because another failed.
+    Skipped,
+}
+
+impl Phase {
+    /// Returns its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Building => "building",
+            Self::Packing => "packing",
+            Self::Testing => "testing",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// Tells whether somebody works on it.
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Building | Self::Packing | Self::Testing)
+    }
 }
 
 /// Who is told. Implementations are shared by all worker threads.

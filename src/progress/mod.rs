@@ -2,4 +2,4 @@
 
 mod event;
 
-pub use event::{Event, Progress, Silent};
+pub use event::{Event, Phase, Progress, Silent};

@@ -3,20 +3,25 @@
 //! ```text
 //! DEST/.TAG.partial/   what has come so far; another run goes on with it
 //! DEST/TAG/            all of it, by one rename
+//! DEST/.TAG.expired/   on its way out
 //! ```
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::error::PublishError;
+use super::expire::{Found, Place};
 use super::publication::{Publication, Published};
 use super::steps::{Did, Steps};
-use crate::dist::{Asset, hash};
+use crate::dist::{Asset, SUMS, hash};
 use crate::progress::Progress;
+
+/// What the name of a directory on its way out ends in.
+const EXPIRED: &str = ".expired";
 
 /// Publishes below a directory.
 ///
@@ -72,6 +77,35 @@ fn publish(dest: &Path, publication: &Publication<'_>, steps: &mut Steps<'_>) ->
         File::open(dest).and_then(|dest| dest.sync_all()).map_err(PublishError::io("sync", dest))?;
         Ok((to.clone(), Did::Act))
     })
+}
+
+/// Finds the directories with sums, which were written when they were published; and removes what is left of expired ones.
+pub(super) fn published(dest: &Path) -> Result<Found, PublishError> {
+    let mut found = Found::new();
+    for entry in fs::read_dir(dest).map_err(PublishError::io("read directory", dest))? {
+        let entry = entry.map_err(PublishError::io("read directory", dest))?;
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if name.starts_with('.') && name.ends_with(EXPIRED) {
+            fs::remove_dir_all(&path).map_err(PublishError::io("remove", &path))?;
+            continue;
+        }
+        let sums = path.join(SUMS);
+        let Some(written) = sums.symlink_metadata().ok().filter(fs::Metadata::is_file).map(|it| it.mtime()) else {
+            continue;
+        };
+        found.insert(name, (written, Place::Directory(path)));
+    }
+    Ok(found)
+}
+
+/// Removes a directory: nobody sees half of it.
+pub(super) fn remove(dest: &Path, tag: &str, path: &Path) -> Result<(), PublishError> {
+    let aside = dest.join(format!(".{tag}{EXPIRED}"));
+    fs::rename(path, &aside).map_err(PublishError::io("rename", path))?;
+    fs::remove_dir_all(&aside).map_err(PublishError::io("remove", &aside))
 }
 
 /// Returns what of a directory is not as it should be.

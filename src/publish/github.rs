@@ -7,22 +7,30 @@
 //! POST /repos/O/R/releases                    the draft
 //! POST UPLOAD_URL?name=N                      an asset; what breaks off leaves one in the state `starter`
 //! PATCH /repos/O/R/releases/ID                publishes, which makes the tag if there is none
+//! DELETE /repos/O/R/releases/ID               what has expired; the tag stays
 //! ```
+//!
+//! Gitea and Forgejo (`docs.gitea.com/api`) speak nearly the same. Otherwise with them: tags are at `/tags/T`, assets are below
+//! their release and read where browsers read them, and an asset has neither a digest nor a state: it is there whole or not.
 
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::error::PublishError;
+use super::expire::{Found, Place, time};
 use super::publication::{Publication, Published, There};
 use super::steps::{Did, Steps};
-use crate::dist::Asset;
-use crate::forge::{Api, Content, ForgeError, check_clock};
+use crate::dist::{Asset, SUMS};
+use crate::forge::{Api, Content, Dialect, ForgeError, check_clock};
 use crate::oci::Digest;
 use crate::progress::Progress;
 
 /// Pages of the list of releases in which a draft is looked for; they come newest first.
 const PAGES: u32 = 3;
+
+/// Pages of the list of releases in which expired ones are looked for.
+const ALL_PAGES: u32 = 50;
 
 /// Pages of assets; a release holds a thousand at most.
 const ASSETS: u32 = 10;
@@ -37,6 +45,7 @@ struct Release {
     #[serde(default)]
     immutable: bool,
     html_url: String,
+    #[serde(default)]
     upload_url: String,
     #[serde(default)]
     name: Option<String>,
@@ -51,18 +60,24 @@ struct Listed {
     id: u64,
     name: String,
     size: u64,
-    state: String,
+    #[serde(default)]
+    state: Option<String>,
     #[serde(default)]
     digest: Option<String>,
+    #[serde(default)]
+    browser_download_url: Option<String>,
 }
 
-type File = There<u64>;
+/// Where it is, and where it is read.
+type File = There<(Url, Url)>;
 
-fn file(listed: Listed) -> File {
+fn file(listed: Listed, own: Url, gitea: bool) -> File {
+    let seen = listed.browser_download_url.filter(|_| gitea).and_then(|url| Url::parse(&url).ok());
+    let read = seen.unwrap_or_else(|| own.clone());
     File {
-        partial: listed.state != "uploaded",
+        partial: listed.state.is_some_and(|state| state != "uploaded"),
         digest: listed.digest.and_then(|digest| digest.parse::<Digest>().ok()),
-        id: listed.id,
+        id: (own, read),
         name: listed.name,
         size: listed.size,
     }
@@ -77,7 +92,7 @@ struct Repository<'a> {
     progress: &'a dyn Progress,
 }
 
-/// Publishes at GitHub; `repository` is `OWNER/NAME`.
+/// Publishes at GitHub, or at Gitea where that is what the server speaks; `repository` is `OWNER/NAME`.
 ///
 /// # Errors
 /// All of `PublishError` but those of registries.
@@ -88,13 +103,7 @@ pub fn to_github(
     progress: &dyn Progress,
 ) -> Result<Published, PublishError> {
     publication.check()?;
-    let split = repository.split_once('/').filter(|(owner, name)| !owner.is_empty() && !name.contains('/'));
-    let Some((owner, name)) = split else {
-        let reason = "a repository is OWNER/NAME".to_owned();
-        return Err(ForgeError::Address { text: repository.to_owned(), reason }.into());
-    };
-    let shown = format!("{}/{repository}", api.host());
-    let repository = Repository { api, owner, name, shown, progress };
+    let repository = Repository::new(api, repository, progress)?;
     let mut steps = Steps::new(progress, &repository.shown, &publication.tag);
     steps.planned(publication.dist.assets().len() + 3);
     let result = repository.publish(publication, &mut steps);
@@ -102,7 +111,51 @@ pub fn to_github(
     steps.told(result).map(|address| Published { address, acts })
 }
 
-impl Repository<'_> {
+/// Finds the public releases that have sums among their files, and the server's time.
+pub(super) fn published(api: &Api, repository: &str, progress: &dyn Progress) -> Result<(Found, i64), PublishError> {
+    #[derive(Deserialize)]
+    struct Aged {
+        id: u64,
+        tag_name: String,
+        draft: bool,
+        #[serde(default)]
+        published_at: Option<String>,
+        #[serde(default)]
+        assets: Vec<Named>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let repository = Repository::new(api, repository, progress)?;
+    let answer = api.get(&format!("repository {}", repository.shown), &repository.url(&[]), progress)?;
+    let what = format!("releases of {}", repository.shown);
+    let now =
+        answer.date().ok_or_else(|| ForgeError::Answer { what: what.clone(), reason: "it has no date".to_owned() });
+    let all: Vec<Aged> =
+        repository.patiently("releases", || api.list(&what, &repository.url(&["releases"]), ALL_PAGES))?;
+    let ours = all.into_iter().filter(|it| !it.draft && it.assets.iter().any(|asset| asset.name == SUMS));
+    let found = ours.filter_map(|it| Some((it.tag_name, (time(it.published_at.as_deref()?)?, Place::GitHub(it.id)))));
+    Ok((found.collect(), now?))
+}
+
+/// Removes a release; what is not there any more was removed.
+pub(super) fn remove(api: &Api, repository: &str, id: u64, progress: &dyn Progress) -> Result<(), PublishError> {
+    let repository = Repository::new(api, repository, progress)?;
+    let url = repository.url(&["releases", &id.to_string()]);
+    Ok(repository.patiently("release", || api.delete(&format!("release {id} of {}", repository.shown), &url))?)
+}
+
+impl<'a> Repository<'a> {
+    fn new(api: &'a Api, repository: &'a str, progress: &'a dyn Progress) -> Result<Self, PublishError> {
+        let split = repository.split_once('/').filter(|(owner, name)| !owner.is_empty() && !name.contains('/'));
+        let Some((owner, name)) = split else {
+            let reason = "a repository is OWNER/NAME".to_owned();
+            return Err(ForgeError::Address { text: repository.to_owned(), reason }.into());
+        };
+        Ok(Self { api, owner, name, shown: format!("{}/{repository}", api.host()), progress })
+    }
+
     fn publish(&self, publication: &Publication<'_>, steps: &mut Steps<'_>) -> Result<String, PublishError> {
         let found = steps.step(&format!("check {}", self.shown), || Ok((self.check(publication)?, Did::Nothing)))?;
         let public = found.as_ref().is_some_and(|release| !release.draft);
@@ -120,6 +173,16 @@ impl Repository<'_> {
         }
         self.tell_of_others(&release, publication, steps)?;
         steps.step("publish", || self.finish(&release, publication))
+    }
+
+    fn is_gitea(&self) -> bool {
+        self.api.dialect() == Dialect::Gitea
+    }
+
+    fn file(&self, release: &Release, listed: Listed) -> File {
+        let (id, of) = (listed.id.to_string(), release.id.to_string());
+        let own = if self.is_gitea() { vec!["releases", &of, "assets", &id] } else { vec!["releases", "assets", &id] };
+        file(listed, self.url(&own), self.is_gitea())
     }
 
     fn url(&self, rest: &[&str]) -> Url {
@@ -174,7 +237,21 @@ impl Repository<'_> {
             r#type: String,
             sha: String,
         }
+        #[derive(Deserialize)]
+        struct Tag {
+            commit: Commit,
+        }
+        #[derive(Deserialize)]
+        struct Commit {
+            sha: String,
+        }
         let what = format!("tag `{tag}` of {}", self.shown);
+        if self.is_gitea() {
+            return match self.api.ask(&what, &Method::GET, &self.url(&["tags", tag]), Content::Nothing) {
+                Err(error) if error.is_missing() => Ok(None),
+                other => Ok(Some(other?.json::<Tag>()?.commit.sha)),
+            };
+        }
         let mut url = self.url(&["git", "ref", "tags", tag]);
         for _ in 0..8 {
             let answer = match self.api.ask(&what, &Method::GET, &url, Content::Nothing) {
@@ -224,20 +301,23 @@ impl Repository<'_> {
         let what = format!("assets of `{}` of {}", release.tag_name, self.shown);
         let id = release.id.to_string();
         let listed: Vec<Listed> = self.api.list(&what, &self.url(&["releases", &id, "assets"]), ASSETS)?;
-        Ok(listed.into_iter().map(file).collect())
+        Ok(listed.into_iter().map(|listed| self.file(release, listed)).collect())
     }
 
     fn is(&self, file: &File, asset: &Asset) -> Result<bool, ForgeError> {
-        let url = self.url(&["releases", "assets", &file.id.to_string()]);
-        file.is(asset, |file| self.api.hash(&format!("`{}` of {}", file.name, self.shown), &url, asset.size))
+        file.is(asset, |file| self.api.hash(&format!("`{}` of {}", file.name, self.shown), &file.id.1, asset.size))
     }
 
     /// Makes the release have this file; the outcome of an upload whose answer got lost is seen by the next look.
     fn upload(&self, release: &Release, asset: &Asset, publication: &Publication<'_>) -> Result<Did, PublishError> {
         let what = format!("`{}` of {}", asset.name, self.shown);
         let wrong = |reason: String| ForgeError::Answer { what: what.clone(), reason };
-        let template = release.upload_url.split('{').next().unwrap_or_default();
-        let mut to = Url::parse(template).map_err(|error| wrong(format!("`upload_url`: {error}")))?;
+        let mut to = if self.is_gitea() {
+            self.url(&["releases", &release.id.to_string(), "assets"])
+        } else {
+            let template = release.upload_url.split('{').next().unwrap_or_default();
+            Url::parse(template).map_err(|error| wrong(format!("`upload_url`: {error}")))?
+        };
         to.query_pairs_mut().append_pair("name", &asset.name);
         let path = publication.dist.path(asset);
         let mut did = Did::Nothing;
@@ -250,27 +330,19 @@ impl Repository<'_> {
                 if !there.partial && !publication.replace {
                     return Err(wrong("another file of this name has come meanwhile".to_owned()));
                 }
-                self.delete(&what, there.id)?;
+                self.api.delete(&what, &there.id.0)?;
             }
             did = Did::Act;
             let content = Content::File(&path, asset.size, asset.kind.media_type());
             let listed: Listed = self.api.ask(&what, &Method::POST, &to, content)?.json()?;
-            let arrived = file(listed);
+            let arrived = self.file(release, listed);
             if arrived.size == asset.size && arrived.digest.is_none_or(|digest| digest == asset.digest) {
                 return Ok(());
             }
-            self.delete(&what, arrived.id)?;
+            self.api.delete(&what, &arrived.id.0)?;
             Err(wrong(format!("it arrived with {} bytes and another digest, and was removed", arrived.size)))
         })?;
         Ok(did)
-    }
-
-    fn delete(&self, what: &str, id: u64) -> Result<(), ForgeError> {
-        let url = self.url(&["releases", "assets", &id.to_string()]);
-        match self.api.ask(what, &Method::DELETE, &url, Content::Nothing) {
-            Err(error) if !error.is_missing() => Err(error),
-            _ => Ok(()),
-        }
     }
 
     fn tell_of_others(

@@ -9,6 +9,7 @@
 //! PUT  /projects/P/packages/generic/N/T/FILE
 //! POST /projects/P/releases                          with all links at once, and the tag if there is none
 //! POST, PUT /projects/P/releases/T/assets/links      completes one that is there
+//! DELETE /projects/P/packages/ID, /projects/P/releases/T   what has expired; the tag stays
 //! ```
 //!
 //! The package's version is the tag. Where a job token may not ask for a tag, the answer about the release says which
@@ -21,15 +22,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::PublishError;
+use super::expire::{Found, Place, time};
 use super::publication::{Publication, Published, There};
 use super::steps::{Did, Steps};
-use crate::dist::{Asset, Kind};
+use crate::dist::{Asset, Kind, SUMS};
 use crate::forge::{Answer, Api, Content, ForgeError, Header, check_clock};
 use crate::oci::Digest;
 use crate::progress::Progress;
 
 /// Pages of files, packages and links.
 const PAGES: u32 = 10;
+
+/// Pages of the lists in which expired releases are looked for.
+const ALL_PAGES: u32 = 50;
 
 /// Where files go.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +76,8 @@ struct Listed {
     name: String,
     #[serde(default)]
     version: String,
+    #[serde(default)]
+    created_at: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,10 +115,69 @@ pub fn to_gitlab(
     let shown = format!("{}/{}", api.host(), package.project);
     let project = Project { api, package, version: &publication.tag, shown, progress };
     let mut steps = Steps::new(progress, &project.shown, &publication.tag);
-    steps.planned(publication.dist.assets().len() + 2);
+    steps.planned(publication.dist.assets().len() + if publication.draft { 1 } else { 2 });
     let result = project.publish(publication, &mut steps);
     let acts = steps.acts();
     steps.told(result).map(|address| Published { address, acts })
+}
+
+/// Finds the releases that link to sums, the packages of tags, and the server's time.
+pub(super) fn published(
+    api: &Api,
+    package: Package<'_>,
+    progress: &dyn Progress,
+) -> Result<(Found, i64), PublishError> {
+    #[derive(Deserialize)]
+    struct Aged {
+        tag_name: String,
+        #[serde(default)]
+        released_at: Option<String>,
+        #[serde(default)]
+        assets: Assets,
+    }
+    #[derive(Default, Deserialize)]
+    struct Assets {
+        #[serde(default)]
+        links: Vec<Link>,
+    }
+    let shown = format!("{}/{}", api.host(), package.project);
+    let project = Project { api, package, version: "", shown, progress };
+    let what = format!("releases of {}", project.shown);
+    let answer = api.get(&what, &project.url(&["releases"]), progress)?;
+    let now =
+        answer.date().ok_or_else(|| ForgeError::Answer { what: what.clone(), reason: "it has no date".to_owned() });
+    let all: Vec<Aged> = project.patiently("releases", || api.list(&what, &project.url(&["releases"]), ALL_PAGES))?;
+    let ours = all.into_iter().filter(|it| it.assets.links.iter().any(|link| link.name == SUMS));
+    let aged = ours.filter_map(|it| Some((it.tag_name, time(it.released_at.as_deref()?)?)));
+    let mut found: Found = aged.map(|(tag, at)| (tag, (at, Place::GitLab(true, Vec::new())))).collect();
+    // One whose release is gone, or never came, counts by itself.
+    for listed in project.patiently("packages", || project.packages(ALL_PAGES))? {
+        let Some(at) = listed.created_at.as_deref().and_then(time) else { continue };
+        let (_, place) = found.entry(listed.version).or_insert((at, Place::GitLab(false, Vec::new())));
+        if let Place::GitLab(_, packages) = place {
+            packages.push(listed.id);
+        }
+    }
+    Ok((found, now?))
+}
+
+/// Removes packages, then the release of a tag, so that what breaks off in between is found again.
+pub(super) fn remove(
+    api: &Api,
+    package: Package<'_>,
+    release: Option<&str>,
+    packages: &[u64],
+    progress: &dyn Progress,
+) -> Result<(), PublishError> {
+    let shown = format!("{}/{}", api.host(), package.project);
+    let project = Project { api, package, version: release.unwrap_or_default(), shown, progress };
+    for id in packages {
+        let url = project.url(&["packages", &id.to_string()]);
+        project.patiently("package", || api.delete(&format!("package {id} of {}", project.shown), &url))?;
+    }
+    let Some(tag) = release else { return Ok(()) };
+    let url = project.url(&["releases", tag]);
+    Ok(project.patiently("release", || api.delete(&format!("release `{tag}` of {}", project.shown), &url))?)
 }
 
 impl Project<'_> {
@@ -124,6 +190,9 @@ impl Project<'_> {
         });
         for asset in publication.dist.assets() {
             steps.step(&asset.name, || Ok(((), self.upload(asset, publication)?)))?;
+        }
+        if publication.draft {
+            return Ok(self.url(&["packages", "generic", self.package.name, self.version]).to_string());
         }
         steps.step("publish", || self.release(publication))
     }
@@ -214,15 +283,8 @@ impl Project<'_> {
     /// Lists the files of this version; of several with one name the newest is the one that people get.
     fn files(&self) -> Result<BTreeMap<String, File>, ForgeError> {
         let what = format!("package `{}` of {}", self.package.name, self.shown);
-        let mut url = self.url(&["packages"]);
-        url.query_pairs_mut()
-            .append_pair("package_type", "generic")
-            .append_pair("package_name", self.package.name)
-            .append_pair("package_version", self.version);
-        let packages: Vec<Listed> = self.api.list(&what, &url, PAGES)?;
         let mut files: BTreeMap<String, File> = BTreeMap::new();
-        // Older servers know no `package_version`, and the name is matched loosely.
-        for package in packages.iter().filter(|it| it.name == self.package.name && it.version == self.version) {
+        for package in self.packages(PAGES)? {
             let url = self.url(&["packages", &package.id.to_string(), "package_files"]);
             for listed in self.api.list::<ListedFile>(&what, &url, PAGES)? {
                 let file = File {
@@ -239,6 +301,21 @@ impl Project<'_> {
             }
         }
         Ok(files)
+    }
+
+    /// Lists the packages of our name: of this version, or of all where that is empty.
+    fn packages(&self, pages: u32) -> Result<Vec<Listed>, ForgeError> {
+        let what = format!("package `{}` of {}", self.package.name, self.shown);
+        let mut url = self.url(&["packages"]);
+        url.query_pairs_mut().append_pair("package_type", "generic").append_pair("package_name", self.package.name);
+        if !self.version.is_empty() {
+            url.query_pairs_mut().append_pair("package_version", self.version);
+        }
+        let mut packages: Vec<Listed> = self.api.list(&what, &url, pages)?;
+        // Older servers know no `package_version`, and the name is matched loosely.
+        let is_ours = |version: &str| self.version.is_empty() || version == self.version;
+        packages.retain(|it| it.name == self.package.name && is_ours(&it.version));
+        Ok(packages)
     }
 
     fn is(&self, file: &File, asset: &Asset) -> Result<bool, ForgeError> {
@@ -263,10 +340,7 @@ impl Project<'_> {
                 }
                 let (package, file) = (there.id.0.to_string(), there.id.1.to_string());
                 let url = self.url(&["packages", &package, "package_files", &file]);
-                match self.api.ask(&what, &Method::DELETE, &url, Content::Nothing) {
-                    Err(error) if !error.is_missing() => return Err(error),
-                    _ => {}
-                }
+                self.api.delete(&what, &url)?;
             }
             did = Did::Act;
             let content = Content::File(&path, asset.size, asset.kind.media_type());

@@ -13,10 +13,12 @@
 //! gitlab ......... generic packages, then a release with links to them
 //! registry ....... artifacts: an index of tarballs, everything else as referrers
 //! directory ...... DEST/TAG/, written beside and renamed
+//! expire ......... releases that are older than their channel keeps them
 //! ```
 
 mod directory;
 mod error;
+mod expire;
 mod github;
 mod gitlab;
 mod publication;
@@ -25,6 +27,7 @@ mod steps;
 
 pub use directory::to_directory;
 pub use error::PublishError;
+pub use expire::{Expired, Retention, Shelf, expired, remove};
 pub use github::to_github;
 pub use gitlab::{Package, to_gitlab};
 pub use publication::{Publication, Published};

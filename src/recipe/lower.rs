@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::profile::{self, Wanted};
 use super::select::select;
-use super::{Choice, Matrix, Profile, Recipe, RecipeError, SourceLock, Trained, TrainedProfile};
+use super::{Choice, Disk, Matrix, Profile, Recipe, RecipeError, SourceLock, Trained, TrainedProfile};
 use crate::llb::{Edge, Graph, GraphBuilder, op, pb};
 use crate::oci::{Arch, Digest};
 
@@ -75,6 +75,8 @@ pub struct Lowered {
     pub versions: BTreeMap<String, String>,
     /// Trained profiles that packages are built with, by name.
     pub trained: BTreeMap<String, Trained>,
+    /// What steps need on the disk, by the digests of their vertices.
+    pub disk: BTreeMap<Digest, Disk>,
 }
 
 /// Where a step finds things; part of the contract with `scripts/`, described in docs/recipes.md.
@@ -134,6 +136,7 @@ impl Recipes {
             bases: BTreeMap::new(),
             versions: BTreeMap::new(),
             trained: BTreeMap::new(),
+            disk: BTreeMap::new(),
         };
         let mut outputs = Vec::new();
         for request in requests {
@@ -144,8 +147,8 @@ impl Recipes {
             outputs.push(lowering.package(&request.name, request.version.as_deref(), &mut Vec::new())?.output);
         }
         let output = lowering.merged("result", &outputs).expect("at least one request");
-        let Lowering { builder, sources, images, bases, versions, trained, .. } = lowering;
-        Ok(Lowered { graph: builder.finish(output), sources, images, bases, versions, trained })
+        let Lowering { builder, sources, images, bases, versions, trained, disk, .. } = lowering;
+        Ok(Lowered { graph: builder.finish(output), sources, images, bases, versions, trained, disk })
     }
 }
 
@@ -169,6 +172,7 @@ struct Lowering<'a> {
     bases: BTreeMap<String, String>,
     versions: BTreeMap<String, String>,
     trained: BTreeMap<String, Trained>,
+    disk: BTreeMap<Digest, Disk>,
 }
 
 impl<'a> Lowering<'a> {
@@ -376,6 +380,7 @@ impl<'a> Lowering<'a> {
         ];
         let name = format!("{} {version}", recipe.name);
         let edge = self.builder.add(&name, pb::op::Op::Exec(exec), &step.inputs, self.arch, &needs);
+        self.disk.insert(edge.vertex, recipe.disk);
         self.builder.describe(edge, JOBSERVER, "make");
         self.builder.describe(edge, TIMEOUT, &recipe.timeout.as_secs().to_string());
         edge

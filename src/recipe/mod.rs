@@ -15,6 +15,7 @@
 //! merged outputs of what it needs are read-only mounts; `/out` starts empty and is its output. Why not one container
 //! that grows layer by layer: then every package would depend on every earlier one, and nothing could run in parallel.
 
+mod bundled;
 mod channel;
 mod image;
 mod lock;
@@ -25,12 +26,13 @@ mod profile;
 mod select;
 mod version;
 
+pub use bundled::Bundled;
 pub use channel::{Channel, Channels, NextTag};
 pub use image::RecipeImage;
 pub use lock::{LockedSource, SourceLock};
 pub use lower::{BaseRoot, JOBSERVER, Lowered, PROFILES, Recipes, Request, TIMEOUT};
 pub use matrix::Matrix;
-pub use parse::{Addition, Recipe};
+pub use parse::{Addition, Disk, Recipe};
 pub use profile::{Profile, Trained, TrainedProfile};
 pub use select::Choice;
 pub use version::Version;

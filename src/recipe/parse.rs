@@ -9,8 +9,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::RecipeError;
+use super::bundled::{self, Bundled};
 use super::image::{RecipeImage, Table};
 use super::lock::is_plain_name;
+use crate::cgroup::parse_size;
 use crate::oci::Arch;
 
 /// How one package is built.
@@ -44,6 +46,8 @@ pub struct Recipe {
     pub profiled: bool,
     /// How long the step may run.
     pub timeout: Duration,
+    /// How much its step needs on the disk.
+    pub disk: Disk,
     /// Environment of the step.
     pub env: BTreeMap<String, String>,
     /// Additions by architecture.
@@ -52,6 +56,30 @@ pub struct Recipe {
     pub version: BTreeMap<String, Addition>,
     /// What an image of it says, where that is more than its files.
     pub image: Option<RecipeImage>,
+    /// Code of others in it.
+    pub bundled: Vec<Bundled>,
+}
+
+/// What a step needs on the disk, in bytes, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// While it runs: what lies in `/build` and `/out`.
+    pub build: u64,
+    /// For good: its output.
+    pub output: u64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { build: 128 << 20, output: 16 << 20 }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct DiskTable {
+    build: Option<Spanned<String>>,
+    output: Option<Spanned<String>>,
 }
 
 /// What an architecture or a series adds to a recipe; its environment wins over the recipe's.
@@ -95,16 +123,53 @@ struct File {
     profiled: bool,
     timeout: Option<Spanned<String>>,
     #[serde(default)]
+    disk: DiskTable,
+    #[serde(default)]
     env: BTreeMap<Spanned<String>, String>,
     #[serde(default)]
     arch: BTreeMap<Spanned<String>, Addition>,
     #[serde(default)]
     version: BTreeMap<String, Addition>,
     image: Option<Table>,
+    #[serde(default)]
+    bundled: Vec<bundled::Table>,
 }
 
 /// How long a step may run unless its recipe says otherwise.
 const TIMEOUT: Duration = Duration::from_hours(1);
+
+impl File {
+    /// Refuses names, paths and products that are none.
+    fn check_words(&self, text: &str, path: &Path) -> Result<(), RecipeError> {
+        let fail =
+            |span, message: String, help: &str| Err(RecipeError::at(path, text, span, message, Some(help.to_owned())));
+        for name in self.sources.iter().chain(&self.needs) {
+            if !is_plain_name(name.get_ref()) {
+                return fail(name.span(), format!("`{}` is not a plain name", name.get_ref()), "one word, no slash");
+            }
+        }
+        for name in self.files.iter().chain([&self.script]) {
+            if !name.get_ref().split('/').all(is_plain_name) {
+                let message = format!("`{}` is not a path inside scripts/", name.get_ref());
+                return fail(name.span(), message, "relative to scripts/, without `.` or `..`");
+            }
+        }
+        if let Some(cpe) = self
+            .cpe
+            .iter()
+            .chain(self.bundled.iter().filter_map(|it| it.cpe.as_ref()))
+            .find(|it| !is_product(it.get_ref()))
+        {
+            let message = format!("`{}` is not a product of a CPE", cpe.get_ref());
+            return fail(cpe.span(), message, "`vendor:product`, for example openssl:openssl");
+        }
+        if let Some(odd) = self.bundled.iter().find(|it| !it.is_whole()) {
+            let message = format!("`{}` needs a version, or the package that gives it", odd.name.get_ref());
+            return fail(odd.name.span(), message, "version = \"…\", or package = \"…\" of the root filesystem");
+        }
+        Ok(())
+    }
+}
 
 impl Recipe {
     /// Parses the text of `recipes/<name>.toml`; `path` is for messages and must have the recipe's name.
@@ -120,23 +185,7 @@ impl Recipe {
             let message = format!("recipe `{}` lives in a file called `{stem}.toml`", file.name.get_ref());
             return fail(file.name.span(), message, "name and file name must agree");
         }
-        for name in file.sources.iter().chain(&file.needs) {
-            if !is_plain_name(name.get_ref()) {
-                return fail(name.span(), format!("`{}` is not a plain name", name.get_ref()), "one word, no slash");
-            }
-        }
-        for name in file.files.iter().chain([&file.script]) {
-            if !name.get_ref().split('/').all(is_plain_name) {
-                let message = format!("`{}` is not a path inside scripts/", name.get_ref());
-                return fail(name.span(), message, "relative to scripts/, without `.` or `..`");
-            }
-        }
-        if let Some(cpe) = &file.cpe
-            && !is_product(cpe.get_ref())
-        {
-            let message = format!("`{}` is not a product of a CPE", cpe.get_ref());
-            return fail(cpe.span(), message, "`vendor:product`, for example openssl:openssl");
-        }
+        file.check_words(text, path)?;
         if let Some(first) = file.free_threaded.as_ref().filter(|_| !file.series) {
             let help = "add `series = true`, or remove the key";
             return fail(first.span(), "a recipe without series has no free-threaded build".to_owned(), help);
@@ -147,6 +196,16 @@ impl Recipe {
             let span = given.map_or(0..0, Spanned::span);
             return fail(span, format!("`{text}` is not a duration"), "for example 90s, 30m, 3h");
         };
+        let mut disk = Disk::default();
+        for (given, bytes) in [(&file.disk.build, &mut disk.build), (&file.disk.output, &mut disk.output)] {
+            let Some(given) = given else { continue };
+            match parse_size(given.get_ref()) {
+                Some(size) => *bytes = size,
+                None => {
+                    return fail(given.span(), format!("`{}` is not a size", given.get_ref()), "for example 300m, 2g");
+                }
+            }
+        }
         for key in file.env.keys() {
             let name = key.get_ref();
             if name.is_empty() || name.contains(['=', '\0']) || name.starts_with("DOCKLESS_") {
@@ -181,10 +240,12 @@ impl Recipe {
             free_threaded: file.free_threaded.map(Spanned::into_inner),
             profiled: file.profiled,
             timeout,
+            disk,
             env: file.env.into_iter().map(|(key, value)| (key.into_inner(), value)).collect(),
             arch,
             version: file.version,
             image,
+            bundled: file.bundled.into_iter().map(Bundled::from).collect(),
         })
     }
 

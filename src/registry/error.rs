@@ -1,6 +1,5 @@
 //! What can go wrong between a reference and an image.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use crate::http::HttpError;
+use crate::http::{Attempts, HttpError, Last, Said, Wait, is_transient};
 use crate::oci::Digest;
 use crate::store::StoreError;
 
@@ -207,13 +206,7 @@ impl RegistryError {
             Self::Status { status, after, .. } => {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504).then_some(after.unwrap_or_default())
             }
-            Self::Request { source, .. } => {
-                let never = source.is_builder()
-                    || source.is_redirect()
-                    || crate::http::is_certificate(source)
-                    || crate::http::is_not_tls(source);
-                (!never).then_some(Duration::ZERO)
-            }
+            Self::Request { source, .. } => is_transient(source).then_some(Duration::ZERO),
             Self::Cut { .. } | Self::Stalled { .. } => Some(Duration::ZERO),
             _ => None,
         }
@@ -281,25 +274,6 @@ impl RegistryError {
     }
 }
 
-struct Attempts(usize);
-
-impl fmt::Display for Attempts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 > 1 { write!(f, " ({} attempts)", self.0) } else { Ok(()) }
-    }
-}
-
-struct Wait(Option<Duration>);
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(wait) => write!(f, ", and asks to wait {} s", wait.as_secs_f32()),
-            None => Ok(()),
-        }
-    }
-}
-
 struct Sent<'a> {
     user: Option<&'a str>,
     places: &'a str,
@@ -311,26 +285,5 @@ impl fmt::Display for Sent<'_> {
             Some(user) => write!(f, "the credentials of `{user}` were shown"),
             None => write!(f, "no credentials were shown: {} has none for it", self.places),
         }
-    }
-}
-
-struct Said<'a>(&'a str);
-
-impl fmt::Display for Said<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
-    }
-}
-
-/// The innermost cause, which is the one that says something.
-struct Last<'a>(&'a reqwest::Error);
-
-impl fmt::Display for Last<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last: &dyn Error = self.0;
-        while let Some(cause) = last.source() {
-            last = cause;
-        }
-        write!(f, "{last}")
     }
 }

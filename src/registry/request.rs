@@ -4,12 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Request, RequestBuilder, Response};
 
 use super::error::RegistryError;
-use crate::http::{Http, REDIRECTS, Redirects, Settings, Stopped, Trust, retry_after, unless_stopped};
+use crate::http::{Http, REDIRECTS, Redirects, Settings, Stopped, Trust, one_line, plain, retry_after, unless_stopped};
 use crate::progress::{Event, Progress};
 
 /// Attempts at a registry that does not even answer, whatever `Patience` says.
@@ -50,12 +49,7 @@ impl Line {
             return Err(RegistryError::Offline { what: what.to_owned() });
         }
         let patience = self.settings.patience;
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(patience.pause)
-            .with_max_delay(patience.longest)
-            .with_max_times(patience.attempts.saturating_sub(1))
-            .with_jitter()
-            .build();
+        let mut pauses = patience.pauses();
         for attempts in 1.. {
             let error = match attempt() {
                 Ok(done) => return Ok(done),
@@ -189,14 +183,12 @@ fn said(body: &[u8]) -> (String, String) {
         #[serde(default)]
         message: String,
     }
-    let line = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>();
     let Ok(errors) = serde_json::from_slice::<Errors>(body) else {
-        // What stands before a registry says it in its own way; pages are for others.
-        let text = std::str::from_utf8(body).unwrap_or_default().trim();
-        return (String::new(), if text.starts_with(['<', '{', '[']) { String::new() } else { line(text) });
+        // What stands before a registry says it in its own way.
+        return (String::new(), plain(body));
     };
     let code = errors.errors.first().map(|first| first.code.clone()).unwrap_or_default();
     let text: Vec<String> =
         errors.errors.into_iter().map(|one| if one.message.is_empty() { one.code } else { one.message }).collect();
-    (code, line(&text.join("; ")))
+    (code, one_line(&text.join("; ")))
 }

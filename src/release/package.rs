@@ -1,9 +1,9 @@
 //! Packing one variant of the matrix.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::fmt;
+use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,12 @@ pub struct Variant {
     pub version: String,
     /// Architecture.
     pub arch: Arch,
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.version, self.arch)
+    }
 }
 
 /// A tarball in the store, not yet published.
@@ -95,52 +101,4 @@ pub fn package(store: &Store, tree: &Snapshot, epoch: u64, jobs: NonZeroUsize) -
     let record = Record { digest: stored.digest, size: stored.size };
     store.put_record(RECORDS, &key, &serde_json::to_vec(&record).expect("a record is JSON"))?;
     Ok(Artifact { digest: stored.digest, size: stored.size, blob: store.path(&stored.digest) })
-}
-
-impl Artifact {
-    /// Puts the tarball and its checksum into `dist` as `<name>.tar.gz`; returns the tarball's path.
-    pub fn publish(&self, dist: &Path, name: &str) -> Result<PathBuf, ReleaseError> {
-        let error = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| ReleaseError::Io { action, path, source }
-        };
-        fs::create_dir_all(dist).map_err(error("create directory", dist))?;
-        let file = format!("{name}.tar.gz");
-        let path = dist.join(&file);
-        let checksum = dist.join(format!("{file}.sha256"));
-        // A checksum without its tarball would be a lie, a tarball without checksum only unfinished.
-        match fs::remove_file(&checksum) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(error("remove old", &checksum)(source));
-            }
-            _ => {}
-        }
-        let copy = temporary(dist)?;
-        let mut bytes = fs::File::open(&self.blob).map_err(error("open", &self.blob))?;
-        let copied = io::copy(&mut bytes, &mut copy.as_file()).and_then(|_| copy.as_file().sync_all());
-        copied.map_err(error("write", &path))?;
-        readable(copy.path())?;
-        copy.persist(&path).map_err(|failed| error("rename to", &path)(failed.error))?;
-        let mut sum = temporary(dist)?;
-        let written = writeln!(sum, "{}  {file}", self.digest.hex()).and_then(|()| sum.as_file().sync_all());
-        written.map_err(error("write", &checksum))?;
-        readable(sum.path())?;
-        sum.persist(&checksum).map_err(|failed| error("rename to", &checksum)(failed.error))?;
-        Ok(path)
-    }
-}
-
-fn temporary(dist: &Path) -> Result<tempfile::NamedTempFile, ReleaseError> {
-    let made = tempfile::Builder::new().prefix(".release-").tempfile_in(dist);
-    made.map_err(|source| ReleaseError::Io { action: "create a file in", path: dist.to_owned(), source })
-}
-
-/// Temporary files are private; what is published is for everybody.
-fn readable(path: &Path) -> Result<(), ReleaseError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).map_err(|source| ReleaseError::Io {
-        action: "set permissions of",
-        path: path.to_owned(),
-        source,
-    })
 }

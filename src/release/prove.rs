@@ -1,7 +1,7 @@
 //! `dockless test`: a release tarball shows what it can do before anybody gets it.
 //!
 //! The archive is read once for the gates that need no execution. Then it is unpacked and its own Python runs
-//! `checks.py` in our sandbox over a root that holds the tree and nothing else: no libc, no shell, no terminfo, no
+//! `checks.py` and its kin in our sandbox over a root that holds the tree and nothing else: no libc, no shell, no terminfo, no
 //! certificates of any host (the scenario of the scripts, which begin with `#!/bin/sh`, shows the machine's shell, and that
 //! of the display its X server). One process a scenario, so that a crash of one is a row and not the end.
 
@@ -19,9 +19,13 @@ use crate::layer::{self, LayerError, UnpackOptions};
 use crate::oci::{Arch, Digest, Hasher};
 use crate::sandbox::{Cancel, Launcher, Mount, SandboxError, Step, StepMount};
 
-const CHECKS: &str = include_str!("checks.py");
-const WINDOWS: &str = include_str!("windows.py");
-const CONTRACT: &str = include_str!("contract.py");
+/// What the Python under test runs, by the names that it has in the root.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("checks.py", include_str!("checks.py")),
+    ("contract.py", include_str!("contract.py")),
+    ("library.py", include_str!("library.py")),
+    ("windows.py", include_str!("windows.py")),
+];
 
 /// How one check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +110,7 @@ impl Proof {
     }
 }
 
-/// Scenarios of `checks.py`, `contract.py` and `windows.py`, and how long each may take.
+/// Scenarios of these programs, and how long each may take.
 const SCENARIOS: [(&str, u64); 9] = [
     ("library", 120),
     ("without-proc", 120),
@@ -121,7 +125,7 @@ const SCENARIOS: [(&str, u64); 9] = [
 
 /// Returns what proofs of this version check, as a digest: a proof of another edition proves something else.
 pub fn edition() -> Digest {
-    Digest::of([env!("CARGO_PKG_VERSION"), CHECKS, CONTRACT, WINDOWS].join("\n").as_bytes())
+    Digest::of([&[env!("CARGO_PKG_VERSION")][..], &PROGRAMS.map(|(_, program)| program)].concat().join("\n").as_bytes())
 }
 
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
@@ -161,7 +165,7 @@ fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
         fs::create_dir_all(directory).map_err(|source| io_error("create directory", directory, source))?;
     }
     unpack_tree(tarball, root)?;
-    for (name, program) in [("checks.py", CHECKS), ("contract.py", CONTRACT), ("windows.py", WINDOWS)] {
+    for (name, program) in PROGRAMS {
         let path = root.join(name);
         fs::write(&path, program).map_err(|source| io_error("write", &path, source))?;
     }
@@ -210,6 +214,7 @@ fn run(
     let program = match scenario {
         "display" => "/windows.py",
         "contract" | "compiler" => "/contract.py",
+        "library" => "/library.py",
         _ => "/checks.py",
     };
     let args = ["/opt/python/bin/python3", program, scenario].map(str::to_owned).to_vec();

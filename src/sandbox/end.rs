@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -67,6 +67,20 @@ struct Switch {
     on: AtomicBool,
     /// Readable for ever once the switch is on, so that sleepers wake.
     event: OwnedFd,
+    /// Those that stop when this one does.
+    below: Mutex<Vec<Weak<Switch>>>,
+}
+
+impl Switch {
+    fn pull(&self) {
+        self.on.store(true, Ordering::SeqCst);
+        // Fails only where the counter is full, and then it is readable already.
+        let _: io::Result<usize> = rustix::io::write(&self.event, &1_u64.to_ne_bytes()).map_err(io::Error::from);
+        let below = std::mem::take(&mut *self.below.lock().unwrap_or_else(PoisonError::into_inner));
+        for switch in below.iter().filter_map(Weak::upgrade) {
+            switch.pull();
+        }
+    }
 }
 
 impl Cancel {
@@ -77,14 +91,26 @@ impl Cancel {
     pub fn new() -> Result<Self, SandboxError> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| SandboxError::io("make an event", Path::new("eventfd"), errno.into()))?;
-        Ok(Self(Arc::new(Switch { on: AtomicBool::new(false), event })))
+        Ok(Self(Arc::new(Switch { on: AtomicBool::new(false), event, below: Mutex::default() })))
+    }
+
+    /// Makes one for a part of what this one stops: it stops with this one, and alone without it.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn part(&self) -> Result<Self, SandboxError> {
+        let part = Self::new()?;
+        self.0.below.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&part.0));
+        // Pulled meanwhile, it would not have been found.
+        if self.is_cancelled() {
+            part.cancel();
+        }
+        Ok(part)
     }
 
     /// Stops every step that runs with this or a clone, and every one that would.
     pub fn cancel(&self) {
-        self.0.on.store(true, Ordering::SeqCst);
-        // Fails only where the counter is full, and then it is readable already.
-        let _: io::Result<usize> = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes()).map_err(io::Error::from);
+        self.0.pull();
     }
 
     /// Tells whether [`Cancel::cancel`] has been called.
@@ -94,5 +120,20 @@ impl Cancel {
 
     pub(super) fn event(&self) -> BorrowedFd<'_> {
         self.0.event.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stops_with_the_whole_and_alone_without_it() {
+        let whole = Cancel::new().expect("a descriptor");
+        let (one, other) = (whole.part().expect("a descriptor"), whole.part().expect("a descriptor"));
+        one.cancel();
+        assert!(one.is_cancelled() && !other.is_cancelled() && !whole.is_cancelled());
+        whole.cancel();
+        assert!(other.is_cancelled() && whole.part().expect("a descriptor").is_cancelled());
     }
 }

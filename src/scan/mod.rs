@@ -18,4 +18,4 @@ mod scanner;
 pub use error::ScanError;
 pub use run::{Scanned, scan};
 pub use sarif::{Finding, Severity, findings, merge};
-pub use scanner::{SCANNERS, Scanner, Subject, installed};
+pub use scanner::{Limits, SCANNERS, Scanner, Subject, installed};

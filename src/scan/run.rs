@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::error::ScanError;
-use super::sarif::findings;
-use super::scanner::{Scanner, Subject};
+use super::sarif::{findings, with_level};
+use super::scanner::{Limits, Scanner, Subject};
 use crate::http::Stop;
 
 /// The most bytes read of what a scanner writes.
@@ -44,7 +44,7 @@ pub fn scan(
     scanner: &Scanner,
     program: &Path,
     subject: &Subject,
-    patience: Duration,
+    limits: &Limits,
     stop: &Stop,
 ) -> Result<Option<Scanned>, ScanError> {
     let io = |action, path: &Path| {
@@ -54,11 +54,12 @@ pub fn scan(
     let temporary = std::env::temp_dir();
     let out = tempfile::Builder::new().prefix("dockless-scan-").suffix(".sarif").tempfile();
     let out = out.map_err(io("create a file in", &temporary))?;
-    let Some(arguments) = scanner.command(subject, out.path()) else { return Ok(None) };
+    let Some(arguments) = scanner.command(subject, out.path(), limits) else { return Ok(None) };
     let mut complaints = tempfile::tempfile().map_err(io("create a file in", &temporary))?;
     let to = complaints.try_clone().map_err(io("create a file in", &temporary))?;
     let mut child = Command::new(program)
         .args(arguments)
+        .envs(scanner.variables(limits).iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(to)
@@ -72,7 +73,7 @@ pub fn scan(
         if let Some(status) = child.try_wait().map_err(io("wait for", program))? {
             break status;
         }
-        let (late, stopped) = (since.elapsed() > patience, stop.asked());
+        let (late, stopped) = (since.elapsed() > limits.patience, stop.asked());
         if late || stopped {
             if let Some(group) = group {
                 let _ = killpg(group, Signal::SIGKILL);
@@ -82,7 +83,7 @@ pub fn scan(
             return Err(if stopped {
                 ScanError::Stopped { scanner: name, subject }
             } else {
-                ScanError::Late { scanner: name, subject, seconds: patience.as_secs() }
+                ScanError::Late { scanner: name, subject, seconds: limits.patience.as_secs() }
             });
         }
         thread::sleep(GLANCE);
@@ -98,7 +99,10 @@ pub fn scan(
         return Ok(None);
     }
     let wrong = |reason: String| ScanError::Sarif { scanner: name, subject: subject_name(), reason };
-    let document: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let mut document: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    if let Some(level) = scanner.level {
+        with_level(&mut document, level);
+    }
     findings(&document).map_err(wrong)?;
     Ok(Some(Scanned { scanner: name, document }))
 }

@@ -120,6 +120,20 @@ fn severity(result: &Value, rule: Option<&Value>) -> Severity {
     }
 }
 
+/// Gives a level to the results that have none and whose rule has none.
+pub(super) fn with_level(document: &mut Value, level: &str) {
+    for run in document["runs"].as_array_mut().into_iter().flatten() {
+        let rules = run["tool"]["driver"]["rules"].as_array().cloned().unwrap_or_default();
+        for result in run["results"].as_array_mut().into_iter().flatten() {
+            let of_rule = rules.iter().find(|rule| rule["id"] == result["ruleId"]);
+            let said = of_rule.is_some_and(|rule| rule["defaultConfiguration"]["level"].is_string());
+            if result["level"].is_null() && !said {
+                result["level"] = level.into();
+            }
+        }
+    }
+}
+
 fn first_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(200).collect()

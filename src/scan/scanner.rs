@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub struct Scanner {
     pub get: &'static str,
     /// Its command line for a subject, SARIF to the file `{out}`; `None` for what it does not look at.
     arguments: fn(&Subject) -> Option<&'static [&'static str]>,
+    /// What keeps it from the network: options, put before the path, and variables.
+    offline: (&'static [&'static str], &'static [(&'static str, &'static str)]),
+    /// The level of findings of which it says none (`sarif-v2.1.0-os`, `level`), where that is not `warning`.
+    pub(super) level: Option<&'static str>,
     /// Exit codes that say "done", whatever was found.
     pub(super) done: &'static [i32],
 }
@@ -57,6 +62,8 @@ pub const SCANNERS: [Scanner; 5] = [
             Subject::Tree(_) => Some(&["rootfs", "--quiet", "--format", "sarif", "--output", "{out}", "{path}"]),
             Subject::Repository(_) => Some(&["fs", "--quiet", "--format", "sarif", "--output", "{out}", "{path}"]),
         },
+        offline: (&["--offline-scan", "--skip-db-update"], &[]),
+        level: None,
         done: &[0],
     },
     Scanner {
@@ -67,6 +74,8 @@ pub const SCANNERS: [Scanner; 5] = [
             Subject::Tree(_) => Some(&["dir:{path}", "--quiet", "--output", "sarif", "--file", "{out}"]),
             Subject::Repository(_) => None,
         },
+        offline: (&[], &[("GRYPE_DB_AUTO_UPDATE", "false"), ("GRYPE_CHECK_FOR_APP_UPDATE", "false")]),
+        level: None,
         done: &[0],
     },
     Scanner {
@@ -74,13 +83,15 @@ pub const SCANNERS: [Scanner; 5] = [
         get: "https://google.github.io/osv-scanner/installation/",
         arguments: |subject| match subject {
             Subject::Sbom(_) => {
-                Some(&["scan", "source", "--format", "sarif", "--output", "{out}", "--lockfile", "{path}"])
+                Some(&["scan", "source", "--format", "sarif", "--output", "{out}", "--lockfile={path}"])
             }
             Subject::Tree(_) => None,
             Subject::Repository(_) => {
                 Some(&["scan", "source", "--recursive", "--format", "sarif", "--output", "{out}", "{path}"])
             }
         },
+        offline: (&["--offline"], &[]),
+        level: None,
         // 1: something was found; 128: nothing to look at.
         done: &[0, 1, 128],
     },
@@ -101,6 +112,9 @@ pub const SCANNERS: [Scanner; 5] = [
             ]),
             _ => None,
         },
+        offline: (&[], &[]),
+        // It knows no severities; a secret that got out is never a small matter.
+        level: Some("error"),
         done: &[0, 1],
     },
     Scanner {
@@ -108,21 +122,58 @@ pub const SCANNERS: [Scanner; 5] = [
         get: "pipx install semgrep",
         arguments: |subject| match subject {
             Subject::Repository(_) => {
-                Some(&["scan", "--quiet", "--config", "auto", "--sarif", "--output", "{out}", "{path}"])
+                // Not --quiet: then it does not even say why it failed.
+                Some(&["scan", "{rules}", "--sarif", "--output", "{out}", "{path}"])
             }
             _ => None,
         },
+        offline: (&["--metrics", "off", "--disable-version-check"], &[]),
+        level: None,
         done: &[0, 1],
     },
 ];
 
+/// What a scan is limited by.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// How long each look may take.
+    pub patience: Duration,
+    /// Scanners are kept from the network, with what they have.
+    pub offline: bool,
+    /// Rules of semgrep; where none are named, those of the repository, else what it finds fit itself.
+    pub rules: Vec<String>,
+}
+
+/// Files in which a repository keeps rules of semgrep.
+const RULES: [&str; 3] = [".semgrep.yml", ".semgrep.yaml", ".semgrep"];
+
 impl Scanner {
     /// Returns its command line; `None` for what it does not look at.
-    pub(super) fn command(&self, subject: &Subject, out: &Path) -> Option<Vec<String>> {
+    pub(super) fn command(&self, subject: &Subject, out: &Path, limits: &Limits) -> Option<Vec<String>> {
         let path = subject.path().display().to_string();
         let out = out.display().to_string();
-        let fill = |argument: &&str| argument.replace("{path}", &path).replace("{out}", &out);
-        (self.arguments)(subject).map(|arguments| arguments.iter().map(fill).collect())
+        let template = (self.arguments)(subject)?;
+        let mut arguments: Vec<String> = Vec::new();
+        for argument in template {
+            if *argument == "{rules}" {
+                let named = RULES.iter().map(|name| subject.path().join(name)).find(|file| file.exists());
+                let own = named.map_or_else(|| "auto".to_owned(), |file| file.display().to_string());
+                let rules = if limits.rules.is_empty() { vec![own] } else { limits.rules.clone() };
+                arguments.extend(rules.into_iter().flat_map(|rules| ["--config".to_owned(), rules]));
+                continue;
+            }
+            // Options go before what is looked at, after the command.
+            if argument.contains("{path}") && limits.offline && !arguments.is_empty() {
+                arguments.extend(self.offline.0.iter().map(|it| (*it).to_owned()));
+            }
+            arguments.push(argument.replace("{path}", &path).replace("{out}", &out));
+        }
+        Some(arguments)
+    }
+
+    /// Returns variables that it runs with.
+    pub(super) fn variables(&self, limits: &Limits) -> &'static [(&'static str, &'static str)] {
+        if limits.offline { self.offline.1 } else { &[] }
     }
 }
 

@@ -98,6 +98,20 @@ impl Disk {
     }
 }
 
+/// Refuses to begin what will need `need` bytes at `place`, an existing directory, where they are not there beside the reserve.
+///
+/// # Errors
+/// `Room`. A file system that cannot be asked is not known to be full.
+pub fn check_room(place: &Path, need: u64, reserve: Reserve) -> Result<(), SolveError> {
+    let Ok(disk) = Disk::look(place) else { return Ok(()) };
+    let (kept, _) = disk.kept(reserve);
+    if need == 0 || disk.bytes.free >= need.saturating_add(kept) {
+        return Ok(());
+    }
+    let (place, free) = (place.to_owned(), round(disk.bytes.free));
+    Err(SolveError::Room { place, free, need: round(need), kept: round(kept) })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Bytes,

@@ -81,6 +81,21 @@ pub enum SolveError {
         /// What was being made.
         running: Vec<String>,
     },
+    /// The disk would run full.
+    #[error(
+        "the file system of `{}` has {free} free, but what is still to be done needs about {need} there, and {kept} stay free",
+        place.display()
+    )]
+    Room {
+        /// Where.
+        place: PathBuf,
+        /// Bytes that are free.
+        free: String,
+        /// Bytes that are needed.
+        need: String,
+        /// Bytes that stay free.
+        kept: String,
+    },
     /// A step could not be given its limits.
     #[error("step `{name}` could not be given its limits")]
     Limits {

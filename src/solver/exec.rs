@@ -25,6 +25,9 @@ use crate::store::Lock;
 /// Lines of a failed step's output that go into the error.
 const TAIL: usize = 20;
 
+/// Room of the store with what steps printed, by the key under which they ran.
+const LOGS: &str = "logs";
+
 /// How often to look whether another run is done with a step.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -100,6 +103,14 @@ impl Work<'_> {
         Ok((values, false))
     }
 
+    /// Tells where the output of a step is that was answered by one of `keys`, where it was run here.
+    pub(super) fn tell_output(&self, vertex: &Vertex, keys: &[Digest]) {
+        let room = self.solver.store.root().join(LOGS);
+        if let Some(log) = keys.iter().map(|key| room.join(log_name(key))).find(|log| log.is_file()) {
+            self.progress.event(&Event::Output { vertex: vertex.digest, log: &log });
+        }
+    }
+
     /// Takes a lock that another run may hold; waiting is said aloud and ends with this run.
     pub(super) fn alone(&self, vertex: &Vertex, name: &str) -> Result<Lock, SolveError> {
         let mut waited = 0;
@@ -107,7 +118,7 @@ impl Work<'_> {
             if let Some(lock) = self.solver.store.try_lock(name)? {
                 return Ok(lock);
             }
-            self.pause(vertex, "another run works on it; waiting for its result", &mut waited)?;
+            self.pause(vertex, "it is being made already; waiting for its result", &mut waited)?;
         }
     }
 
@@ -130,8 +141,9 @@ impl Work<'_> {
         let name = vertex.name();
         let mut mounts = self.mounts(vertex, exec, &cwd(exec))?;
         let step = self.describe(vertex, exec, &mut mounts)?;
-        let path = self.solver.store.room("logs")?.join(format!("{}.log", key.hex()));
+        let path = self.solver.store.room(LOGS)?.join(log_name(key));
         let mut log = Log::create(&path)?;
+        self.progress.event(&Event::Output { vertex: vertex.digest, log: &path });
         let mut forward = |data: &[u8]| {
             log.take(data);
             self.progress.event(&Event::Log { vertex: vertex.digest, name, data });
@@ -167,6 +179,10 @@ impl Work<'_> {
         let named = exec.secretenv.iter().map(|secret| &secret.id);
         Scrub::new(mounted.chain(named).filter_map(|id| self.solver.inputs.secrets.get(id)))
     }
+}
+
+fn log_name(key: &Digest) -> String {
+    format!("{}.log", key.hex())
 }
 
 /// Tells whether the program ended as it may (`ops.proto Meta.validExitCodes`).

@@ -111,6 +111,7 @@ pub(super) struct Work<'a> {
     wake: Condvar,
 }
 
+#[derive(Default)]
 pub(super) struct State {
     schedule: Schedule,
     /// Outputs of the vertices that are done.
@@ -156,21 +157,7 @@ impl Solver<'_> {
     ) -> Result<Solved, SolveError> {
         self.executor.admit(graph)?;
         progress.event(&Event::Planned { vertices: graph.len() });
-        let state = State {
-            schedule: Schedule::new(graph, cost),
-            values: BTreeMap::new(),
-            found: BTreeMap::new(),
-            pins: BTreeMap::new(),
-            answered: BTreeMap::new(),
-            expected: BTreeSet::new(),
-            kept: Vec::new(),
-            steps: 0,
-            ran: 0,
-            cached: 0,
-            wanted: Vec::new(),
-            prefetching: false,
-            error: None,
-        };
+        let state = State { schedule: Schedule::new(graph, cost), ..State::default() };
         let work = Work { solver: self, graph, progress, watch, depth, state: Mutex::new(state), wake: Condvar::new() };
         let workers = (self.jobs.total().get() + OTHERS).min(graph.len());
         std::thread::scope(|scope| {
@@ -225,6 +212,23 @@ enum Task {
     Fetch(Digest),
 }
 
+impl<'a> Work<'a> {
+    /// Work on a graph whose vertices are looked at one by one.
+    pub(super) fn idle(
+        solver: &'a Solver<'a>,
+        graph: &'a Graph,
+        progress: &'a dyn Progress,
+        watch: &'a Watch<'a>,
+    ) -> Self {
+        Self { solver, graph, progress, watch, depth: 0, state: Mutex::default(), wake: Condvar::new() }
+    }
+
+    /// Notes what a vertex is without working on it.
+    pub(super) fn note(&self, vertex: &Vertex, values: Vec<Value>) {
+        self.lock().values.insert(vertex.digest, values.into_iter().map(Arc::new).collect());
+    }
+}
+
 impl Work<'_> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -256,6 +260,9 @@ impl Work<'_> {
     /// Notes how a vertex was answered and returns its values.
     pub(super) fn answer(&self, vertex: &Vertex, mut keys: Vec<Digest>, record: Record) -> Vec<Value> {
         keys.extend(record.selected);
+        if matches!(vertex.op, pb::op::Op::Exec(_)) {
+            self.tell_output(vertex, &keys);
+        }
         let values = record.values();
         let mut state = self.lock();
         state.kept.push(Kept { keys: keys.clone(), outputs: record.outputs.clone() });
@@ -401,7 +408,7 @@ impl Work<'_> {
     }
 
     /// Finds out the contents of a vertex's outputs, running it if it does something that the cache does not have.
-    fn vertex(&self, digest: &Digest) -> Result<(), SolveError> {
+    pub(super) fn vertex(&self, digest: &Digest) -> Result<(), SolveError> {
         let vertex = self.graph.vertex(digest);
         let (values, cached) = match &vertex.op {
             pb::op::Op::Exec(exec) => self.exec(vertex, exec)?,

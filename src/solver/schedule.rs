@@ -7,7 +7,7 @@ use crate::llb::{Graph, pb};
 use crate::oci::Digest;
 
 /// The order of work: a vertex is ready when its inputs are done; of the ready ones the longest way to the end first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Schedule {
     missing: BTreeMap<Digest, usize>,
     users: BTreeMap<Digest, Vec<Digest>>,

@@ -11,7 +11,6 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, LAST_MODIFIED,
@@ -281,12 +280,7 @@ impl Request<'_> {
     ) -> Result<Answer, SourceError> {
         let http = Transfers::for_origins(origins)?;
         let patience = &origins.patience;
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(patience.pause)
-            .with_max_delay(patience.longest)
-            .with_max_times(patience.attempts.saturating_sub(1))
-            .with_jitter()
-            .build();
+        let mut pauses = patience.pauses();
         let name = shown(self.url);
         for attempts in 1.. {
             let mut pace = Pace::default();

@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::Url;
 
 use super::error::SourceError;
@@ -215,15 +214,7 @@ fn from_http(
         }
     };
     let patience = &origins.patience;
-    let pauses = || {
-        ExponentialBuilder::new()
-            .with_min_delay(patience.pause)
-            .with_max_delay(patience.longest)
-            .with_max_times(patience.attempts.saturating_sub(1))
-            .with_jitter()
-            .build()
-    };
-    let (mut waiting, mut attempts) = (pauses(), 0);
+    let (mut waiting, mut attempts) = (patience.pauses(), 0);
     loop {
         let before = partial.length();
         attempts += 1;
@@ -260,7 +251,7 @@ fn from_http(
             partial.resumed = true;
         }
         if partial.length() >= before.saturating_add(GAIN) {
-            (waiting, attempts) = (pauses(), 1);
+            (waiting, attempts) = (patience.pauses(), 1);
         }
         let hopeless = matches!(reason, Reason::Connect { .. }) && attempts >= CONNECTIONS;
         let Some(pause) = waiting.next().filter(|_| !hopeless) else {

@@ -1,9 +1,10 @@
 //! Why one origin did not serve, in words.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
+
+use crate::http::{Attempts, Last};
 
 /// An origin that was tried in vain.
 #[derive(Debug)]
@@ -82,14 +83,6 @@ pub enum Reason {
     },
 }
 
-struct Attempts(usize);
-
-impl fmt::Display for Attempts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 > 1 { write!(f, " ({} attempts)", self.0) } else { Ok(()) }
-    }
-}
-
 pub(super) struct Lines<'a>(pub(super) &'a [Tried]);
 
 impl fmt::Display for Lines<'_> {
@@ -103,18 +96,5 @@ pub(super) struct Known<'a>(pub(super) &'a [String]);
 impl fmt::Display for Known<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|origin| write!(f, "\n  {origin}"))
-    }
-}
-
-/// The innermost cause, which is the one that says something: the others are "error sending request" and the like.
-struct Last<'a>(&'a reqwest::Error);
-
-impl fmt::Display for Last<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last: &dyn Error = self.0;
-        while let Some(cause) = last.source() {
-            last = cause;
-        }
-        write!(f, "{last}")
     }
 }

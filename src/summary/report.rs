@@ -1,19 +1,21 @@
 //! `report.html`: one file that needs nothing else and runs nothing.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::page::{Cell, document, escaped, table};
+use super::page::{Cell, document, escaped, folded, table};
 use super::units::{bytes, seconds};
 use crate::dist::{Description, VariantFacts, VariantOutcome};
 
-/// Colours of components and steps, told apart also without seeing all colours (Okabe and Ito 2008).
-const COLOURS: [&str; 8] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c8c8c"];
+/// Colours of the largest components, told apart also without seeing all colours (Okabe and Ito 2008). More of them would
+/// look alike: all others share the next one.
+const COLOURS: [&str; 7] = ["#e69f00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
 
-/// Width of a timeline and of a bar in pixels of the picture; it scales with the page.
+/// The colour of all other components.
+const OTHERS: &str = "#8c8c8c";
+
+/// Width of a bar in pixels of the picture; it scales with the page.
 const WIDTH: f64 = 1000.0;
-
-/// Height of a step in a timeline.
-const ROW: f64 = 18.0;
 
 /// Returns the page of a release.
 pub fn report(release: &Description) -> String {
@@ -90,15 +92,13 @@ fn sizes(release: &Description) -> String {
     if largest == 0 {
         return String::new();
     }
-    let mut names: Vec<&str> = release
-        .variants
-        .iter()
-        .flat_map(|it| &it.components)
-        .filter(|component| component.size.is_some())
-        .map(|component| component.name.as_str())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+    let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
+    for component in release.variants.iter().flat_map(|it| &it.components) {
+        *totals.entry(&component.name).or_default() += component.size.unwrap_or(0);
+    }
+    let mut names: Vec<&str> = totals.keys().copied().filter(|name| totals[name] > 0).collect();
+    names.sort_by_key(|name| std::cmp::Reverse(totals[name]));
+    let others = names.split_off(names.len().min(COLOURS.len()));
     let mut text = "<h2>Sizes</h2>\n".to_owned();
     for variant in release.variants.iter().filter(|it| whole(it) > 0) {
         let mut bars = String::new();
@@ -112,14 +112,21 @@ fn sizes(release: &Description) -> String {
             );
             at += width;
         };
-        let mut known = 0;
-        for component in &variant.components {
-            let Some(size) = component.size else { continue };
-            let index = names.iter().position(|name| *name == component.name).unwrap_or(0);
-            bar(&component.name, size, COLOURS[index % COLOURS.len()]);
-            known += size;
+        let size_of = |name: &str| {
+            let found = variant.components.iter().filter(|it| it.name == name);
+            found.filter_map(|it| it.size).sum::<u64>()
+        };
+        for (name, colour) in names.iter().zip(COLOURS).filter(|(name, _)| size_of(name) > 0) {
+            bar(name, size_of(name), colour);
         }
-        bar(if known == 0 { "all" } else { "the rest" }, whole(variant) - known, "#b8b8b8");
+        let small = others.iter().map(|name| size_of(name)).sum();
+        if small > 0 {
+            bar(&others.join(", "), small, OTHERS);
+        }
+        let known: u64 = variant.components.iter().filter_map(|it| it.size).sum();
+        if whole(variant) > known {
+            bar(if known == 0 { "all" } else { "the rest" }, whole(variant) - known, "#b8b8b8");
+        }
         let name = escaped(&format!("{} {}", variant.version, variant.arch));
         let _ = writeln!(
             text,
@@ -128,12 +135,13 @@ fn sizes(release: &Description) -> String {
             bytes(whole(variant))
         );
     }
-    let legend = names.iter().enumerate().map(|(index, name)| {
-        format!("<li><i style=\"background:{}\"></i>{}</li>", COLOURS[index % COLOURS.len()], escaped(name))
-    });
-    let legend: String = legend.collect();
+    let entry = |name: &str, colour: &str| format!("<li><i style=\"background:{colour}\"></i>{}</li>", escaped(name));
+    let mut legend: String = names.iter().zip(COLOURS).map(|(name, colour)| entry(name, colour)).collect();
+    if !others.is_empty() {
+        legend += &entry(&format!("{} others", others.len()), OTHERS);
+    }
     if !legend.is_empty() {
-        let _ = writeln!(text, "<ul class=legend>{legend}<li><i style=\"background:#b8b8b8\"></i>the rest</li></ul>");
+        let _ = writeln!(text, "<ul class=legend>{legend}</ul>");
     }
     text
 }
@@ -169,8 +177,15 @@ fn details(variant: &VariantFacts) -> String {
             vec![Cell::text(&test.name), outcome, Cell::text(test.note.as_deref().unwrap_or(""))]
         };
         let rows: Vec<Vec<Cell>> = variant.tests.iter().map(row).collect();
-        text += "<h3>Tests</h3>\n";
-        text += &table(&["Test", "Outcome", ""].map(Cell::text), &rows);
+        let count = |outcome: &str| variant.tests.iter().filter(|test| test.outcome == outcome).count();
+        let counts = ["failed", "skipped", "passed"].map(|outcome| (count(outcome), outcome));
+        let counts: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, outcome)| format!("{count} {outcome}"))
+            .collect();
+        let table = table(&["Test", "Outcome", ""].map(Cell::text), &rows);
+        text += &folded(&format!("Tests: {}", counts.join(", ")), count("failed") > 0, &table);
     }
     if !variant.components.is_empty() {
         let row = |component: &crate::dist::Component| {
@@ -179,8 +194,8 @@ fn details(variant: &VariantFacts) -> String {
             vec![Cell::text(&component.name), Cell::text(&component.version), Cell::text(license), Cell::text(&size)]
         };
         let rows: Vec<Vec<Cell>> = variant.components.iter().map(row).collect();
-        text += "<h3>Components</h3>\n";
-        text += &table(&["Component", "Version", "Licence", "Size"].map(Cell::text), &rows);
+        let table = table(&["Component", "Version", "Licence", "Size"].map(Cell::text), &rows);
+        text += &folded(&format!("Components: {}", variant.components.len()), false, &table);
     }
     text + "</section>\n"
 }
@@ -197,29 +212,17 @@ fn timeline(variant: &VariantFacts) -> String {
     let begin = run.iter().map(|step| step.started).fold(f64::INFINITY, f64::min);
     let end = run.iter().map(|step| step.started + step.seconds).fold(0.0, f64::max);
     let span = (end - begin).max(0.001);
-    let mut rows = String::new();
-    for (index, step) in (0_u32..).zip(&run) {
-        let (y, at) = (f64::from(index) * ROW, (step.started - begin) / span * WIDTH * 0.7);
-        let width = (step.seconds / span * WIDTH * 0.7).max(1.5);
-        let colour = COLOURS[index as usize % COLOURS.len()];
-        let name = escaped(&step.name);
-        let _ = write!(
-            rows,
-            "<text x=\"0\" y=\"{:.1}\">{name}</text><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" \
-             fill=\"{colour}\"><title>{name}: {}</title></rect>",
-            y + ROW - 5.0,
-            at + WIDTH * 0.3,
-            y + 2.0,
-            ROW - 4.0,
-            escaped(&seconds(step.seconds)),
+    for step in &run {
+        let at = (step.started - begin) / span * 100.0;
+        let (name, took) = (escaped(&step.name), escaped(&seconds(step.seconds)));
+        let width = step.seconds / span * 100.0;
+        let _ = writeln!(
+            text,
+            "<div class=step><span>{name}</span><span class=track><i style=\"margin-left:{at:.2}%;width:{width:.2}%\" \
+             title=\"{name}: {took}\"></i></span><span>{took}</span></div>"
         );
     }
     if !run.is_empty() {
-        let height = f64::from(u32::try_from(run.len()).unwrap_or(u32::MAX)) * ROW;
-        let _ = writeln!(
-            text,
-            "<svg class=timeline viewBox=\"0 0 {WIDTH} {height}\" role=img aria-label=\"timeline\">{rows}</svg>"
-        );
         let _ = writeln!(text, "<p class=facts>{} from the first step to the last</p>", seconds(span));
     }
     if cached > 0 {
@@ -261,10 +264,9 @@ mod tests {
         for part in ["34.5 MB", "Timeline", "not tried", "failed", "&lt;script&gt;", "3.11", "default-src 'none'"] {
             assert!(page.contains(part) != (part == "not tried"), "{part}");
         }
-        for (open, close) in
-            [("<svg", "</svg>"), ("<table", "</table>"), ("<section", "</section>"), ("<rect", "</rect>")]
-        {
-            assert_eq!(page.matches(open).count(), page.matches(close).count(), "{open}");
+        let pairs = ["svg", "table", "section", "rect", "details", "div", "span"];
+        for (open, close) in pairs.map(|name| (format!("<{name}"), format!("</{name}>"))) {
+            assert_eq!(page.matches(&open).count(), page.matches(&close).count(), "{open}");
         }
         assert_eq!(page, report(&release));
     }

@@ -132,6 +132,8 @@ pub(crate) struct State {
     pub(crate) tags: BTreeMap<String, String>,
     /// GitLab's package files, by version.
     pub(crate) packages: Vec<(String, File)>,
+    /// When they were made, by version.
+    pub(crate) created: BTreeMap<String, String>,
     /// GitLab's links.
     pub(crate) links: Vec<(u64, Value)>,
     /// Says no digests.

@@ -22,6 +22,7 @@ fn shown(release: &Release, request: &Request, immutable: bool) -> Value {
     document["tag_name"] = release.tag.as_str().into();
     document["draft"] = release.draft.into();
     document["immutable"] = immutable.into();
+    document["assets"] = release.files.iter().map(|file| asset(file, false)).collect();
     document["html_url"] = format!("https://hub.test/o/r/releases/{}", release.id).into();
     document["upload_url"] = format!("http://{host}/repos/o/r/releases/{}/assets{{?name,label}}", release.id).into();
     document
@@ -91,6 +92,10 @@ pub(crate) fn answer(state: &mut State, request: &Request, half: bool) -> Answer
                 state.tags.entry(release.tag.clone()).or_insert(commit);
             }
             ("200 OK", shown(release, request, immutable))
+        }
+        ("DELETE", ["releases", id]) => {
+            state.releases.retain(|release| release.id.to_string() != *id);
+            ("204 No Content", Value::Null)
         }
         ("GET", ["releases", "assets", id]) => {
             let mut files = state.releases.iter().flat_map(|release| &release.files);

@@ -13,6 +13,7 @@ fn shown(release: &Release, state: &State) -> Value {
     let commit = state.tags.get(&release.tag).cloned().unwrap_or_default();
     json!({
         "tag_name": release.tag, "name": release.document["name"], "description": release.document["description"],
+        "released_at": release.document["released_at"], "assets": release.document["assets"],
         "commit": { "id": commit }, "_links": { "self": format!("https://lab.test/g/p/-/releases/{}", release.tag) },
     })
 }
@@ -43,6 +44,11 @@ pub(crate) fn answer(state: &mut State, request: &Request, half: bool) -> Answer
             Some(release) => ("200 OK", shown(release, state)),
             None => missing(),
         },
+        ("GET", ["releases"]) => listed(state.releases.iter().map(|release| shown(release, state)).collect()),
+        ("DELETE", ["releases", tag]) => {
+            state.releases.retain(|release| release.tag != *tag);
+            ("200 OK", json!({}))
+        }
         ("POST", ["releases"]) => {
             let tag = document["tag_name"].as_str().unwrap_or_default().to_owned();
             if state.releases.iter().any(|release| release.tag == tag) {
@@ -92,8 +98,18 @@ pub(crate) fn answer(state: &mut State, request: &Request, half: bool) -> Answer
         ("GET", ["packages"]) => {
             let mut versions: Vec<&String> = state.packages.iter().map(|(version, _)| version).collect();
             versions.dedup();
-            let package = |(at, version): (usize, &&String)| json!({ "id": at + 1, "name": "standalone-python", "version": version });
+            let package = |(at, version): (usize, &&String)| {
+                let created = state.created.get(*version);
+                json!({ "id": at + 1, "name": "standalone-python", "version": version, "created_at": created })
+            };
             listed(versions.iter().enumerate().map(package).collect())
+        }
+        ("DELETE", ["packages", id]) => {
+            let mut versions: Vec<String> = state.packages.iter().map(|(version, _)| version.clone()).collect();
+            versions.dedup();
+            let at = id.parse::<usize>().expect("a number") - 1;
+            state.packages.retain(|(version, _)| *version != versions[at]);
+            ("204 No Content", Value::Null)
         }
         ("GET", ["packages", _, "package_files"]) => {
             let file = |(_, file): &(String, super::forge::File)| {

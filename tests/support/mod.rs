@@ -1,5 +1,6 @@
 //! What tests share: temporary places, a registry, and skipping aloud.
 
+pub(crate) mod buildkit;
 pub(crate) mod cell;
 pub(crate) mod container;
 pub(crate) mod forge;
@@ -8,6 +9,7 @@ pub(crate) mod forge_gitlab;
 pub(crate) mod images;
 pub(crate) mod probe;
 pub(crate) mod registry;
+pub(crate) mod release;
 pub(crate) mod schema;
 pub(crate) mod solve;
 

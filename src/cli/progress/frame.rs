@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! ━━━━━━━╸──────────── 5/17  3 cached  1m03s
+//!   3.12-x86_64  building   1m03s                    variants of a release that are worked on
+//!   3.12-x86     testing    12.1s
+//!   2 passed, 2 waiting
 //! ⠹ openssl          52.3s  gcc -Iinclude -c crypto/aes/aes_core.c
 //! ⠹ source cpython    4.1s  12.3 of 19.9 MB, 3.10 MB/s
 //!   Python-3.11.2.tar.xz  ━━━━━━━━━╸──────  12.3 of 19.9 MB
@@ -9,6 +12,8 @@
 
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use crate::progress::Phase;
 
 use super::model::{Model, Running};
 use super::moving::{Item, measure};
@@ -36,7 +41,7 @@ const SPIN: u128 = 100;
 
 /// Draws the live region, each line narrower than the terminal; empty while nothing is planned or running.
 pub(super) fn frame(model: &Model, now: Duration, size: Size, style: Style) -> Vec<String> {
-    if model.counts.planned == 0 && model.running.is_empty() {
+    if model.counts.planned == 0 && model.running.is_empty() && model.variants.is_empty() {
         return Vec::new();
     }
     // The last column stays free: a terminal may wrap when it is filled.
@@ -44,6 +49,7 @@ pub(super) fn frame(model: &Model, now: Duration, size: Size, style: Style) -> V
     let most = LINES.min(size.rows.saturating_sub(1)).max(1);
     let name = model.running.iter().map(|running| width(&running.name)).max().unwrap_or(0).min(NAME).min(columns / 2);
     let mut lines = vec![header(model, now, columns, style)];
+    lines.extend(variants(model, now, style));
     for running in &model.running {
         step(&mut lines, running, now, (name, columns), style);
     }
@@ -73,6 +79,31 @@ fn header(model: &Model, now: Duration, columns: usize, style: Style) -> String 
         Some(bar) => format!("{bar} {words}"),
         None => words,
     }
+}
+
+/// A line for each variant that is worked on, and one that counts the others; nothing where there is only one.
+fn variants(model: &Model, now: Duration, style: Style) -> Vec<String> {
+    if model.variants.len() < 2 {
+        return Vec::new();
+    }
+    let name = model.variants.iter().map(|(name, _, _)| width(name)).max().unwrap_or(0);
+    let active = model.variants.iter().filter(|(_, phase, _)| phase.is_active());
+    let mut lines: Vec<String> = active
+        .map(|(title, phase, since)| {
+            let time = elapsed(now.saturating_sub(*since));
+            let blanks = " ".repeat(name.saturating_sub(width(title)));
+            format!("  {title}{blanks}  {}  {time:>6}", style.paint("36", &format!("{:<8}", phase.name())))
+        })
+        .collect();
+    let counted = [Phase::Passed, Phase::Failed, Phase::Skipped, Phase::Waiting].map(|phase| {
+        let count = model.variants.iter().filter(|(_, found, _)| *found == phase).count();
+        (count > 0).then(|| format!("{count} {}", phase.name()))
+    });
+    let counted: Vec<String> = counted.into_iter().flatten().collect();
+    if !counted.is_empty() {
+        lines.push(format!("  {}", counted.join(", ")));
+    }
+    lines
 }
 
 fn step(lines: &mut Vec<String>, running: &Running, now: Duration, (name, columns): (usize, usize), style: Style) {
@@ -155,6 +186,23 @@ mod tests {
                 "  python.tar.xz  ━━━━━━━━━━━━────────────  10.0 of 20.0 MB",
             ]
         );
+    }
+
+    #[test]
+    fn the_region_shows_the_variants_of_a_release_and_counts_those_that_nobody_works_on() {
+        let mut model = Model::new(UNICODE);
+        let names = ["3.12-x86_64", "3.12-x86", "3.11-x86_64", "3.11-x86", "3.10-x86"];
+        let phases = [Phase::Testing, Phase::Building, Phase::Passed, Phase::Waiting, Phase::Waiting];
+        for (name, phase) in names.into_iter().zip(phases) {
+            model.event(&Event::Variant { name, phase: Phase::Waiting }, Duration::ZERO);
+            model.event(&Event::Variant { name, phase }, Duration::from_secs(2));
+        }
+        let lines = frame(&model, Duration::from_secs(64), Size { columns: 80, rows: 24 }, UNICODE);
+        assert_eq!(
+            lines[1..],
+            ["  3.12-x86_64  testing    1m02s", "  3.12-x86     building   1m02s", "  1 passed, 2 waiting"]
+        );
+        assert_eq!(model.above, ["✔ 3.11-x86_64 passed"]);
     }
 
     #[test]

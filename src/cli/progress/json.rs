@@ -12,10 +12,11 @@
 //! {"time":1.0,"event":"status","vertex":"sha256:…","id":"zlib.tar.gz","unit":"bytes","current":0,"total":8000000}
 //! {"time":4.0,"event":"finished","vertex":"sha256:…","name":"zlib","elapsed":3.2,"error":null}
 //! {"time":4.0,"event":"note","message":"mirror answered late"}
+//! {"time":5.0,"event":"variant","name":"3.12-x86_64","phase":"testing"}
 //! {"time":6.0,"event":"end","planned":17,"done":1,"cached":1,"failed":0}
 //! ```
 //!
-//! `line` is one line of output without its line end, as it was written but for bytes that are no UTF-8 (U+FFFD);
+//! `phase` is waiting, building, packing, testing, passed, failed or skipped. `line` is one line of output without its line end, as it was written but for bytes that are no UTF-8 (U+FFFD);
 //! lines of more than 16 KiB come in pieces. `unit` is `bytes` or `items`; `total` is null while it is not known. A
 //! `status` is told at most ten times a second for one `id`, and always when it is complete.
 
@@ -70,6 +71,7 @@ enum Entry<'a> {
     Log { vertex: Digest, name: &'a str, line: &'a str },
     Status { vertex: Digest, id: &'a str, unit: &'static str, current: u64, total: Option<u64> },
     Finished { vertex: Digest, name: &'a str, elapsed: f64, error: Option<&'a str> },
+    Variant { name: &'a str, phase: &'static str },
     Note { message: &'a str },
     End(Counts),
 }
@@ -128,6 +130,8 @@ impl State {
             Event::Cached { vertex, name } => Entry::Cached { vertex, name },
             Event::Started { vertex, name, reason } => Entry::Started { vertex, name, reason },
             Event::Note { message } => Entry::Note { message },
+            Event::Variant { name, phase } => Entry::Variant { name, phase: phase.name() },
+            Event::Output { .. } => return,
             Event::Finished { vertex, name, elapsed, error } => {
                 self.last_line(vertex, now, text);
                 self.told.retain(|(of, _), _| *of != vertex);

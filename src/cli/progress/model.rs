@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::oci::Digest;
-use crate::progress::Event;
+use crate::progress::{Event, Phase};
 
 use super::lines::Lines;
 use super::moving::{Item, Moving};
@@ -25,6 +25,8 @@ pub(super) struct Model {
     pub(super) counts: Counts,
     /// Vertices being worked on, in order of their start.
     pub(super) running: Vec<Running>,
+    /// Variants of a release, where each is, and since when.
+    pub(super) variants: Vec<(String, Phase, Duration)>,
     /// Finished lines that are to be written above the live region.
     pub(super) above: Vec<String>,
     shown_tails: BTreeSet<Digest>,
@@ -66,7 +68,14 @@ fn keep(tail: &mut VecDeque<Vec<u8>>, line: &[u8]) {
 
 impl Model {
     pub(super) fn new(style: Style) -> Self {
-        Self { style, counts: Counts::default(), running: Vec::new(), above: Vec::new(), shown_tails: BTreeSet::new() }
+        Self {
+            style,
+            counts: Counts::default(),
+            running: Vec::new(),
+            variants: Vec::new(),
+            above: Vec::new(),
+            shown_tails: BTreeSet::new(),
+        }
     }
 
     pub(super) fn has_shown_tail(&self, vertex: &Digest) -> bool {
@@ -93,7 +102,8 @@ impl Model {
     pub(super) fn event(&mut self, event: &Event<'_>, now: Duration) {
         self.counts.event(event);
         match *event {
-            Event::Planned { .. } | Event::Cached { .. } => {}
+            Event::Planned { .. } | Event::Cached { .. } | Event::Output { .. } => {}
+            Event::Variant { name, phase } => self.variant(&clean(name.as_bytes()), phase, now),
             Event::Started { vertex, name, .. } => self.start(vertex, name, now),
             Event::Finished { vertex, name, elapsed, error } => self.end(vertex, name, elapsed, error),
             Event::Status { vertex, id, current, total } => {
@@ -111,6 +121,19 @@ impl Model {
                 self.above.push(format!("{mark} {}", clean(message.as_bytes())));
             }
         }
+    }
+
+    fn variant(&mut self, name: &str, phase: Phase, now: Duration) {
+        match self.variants.iter_mut().find(|(known, _, _)| known == name) {
+            Some(variant) => (variant.1, variant.2) = (phase, now),
+            None => self.variants.push((name.to_owned(), phase, now)),
+        }
+        let (colour, mark) = match phase {
+            Phase::Passed => ("32", if self.style.unicode { "✔" } else { "ok" }),
+            Phase::Failed => ("31", if self.style.unicode { "✘" } else { "FAILED" }),
+            _ => return,
+        };
+        self.above.push(format!("{} {name} {}", self.style.paint(colour, mark), phase.name()));
     }
 
     fn end(&mut self, vertex: Digest, name: &str, time: Duration, error: Option<&str>) {

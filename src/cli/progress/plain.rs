@@ -8,6 +8,7 @@
 //! #3 source python3.11 3.0s: 12.3 of 19.9 MB, 3.10 MB/s
 //! #2 zlib 1.3.1 done 3.20s
 //! note: mirror answered late, trying again
+//! 3.12-x86_64 testing                                  where a variant of a release is
 //! 17 steps: 15 done, 2 cached, 63.1s
 //! ```
 //!
@@ -163,6 +164,10 @@ impl State {
                 let step = &mut self.steps[at];
                 let since = now.saturating_sub(step.since);
                 step.lines.push(data, |line| log_line(text, at, since, line));
+            }
+            Event::Output { .. } => {}
+            Event::Variant { name, phase } => {
+                let _ = writeln!(text, "{} {}", clean(name.as_bytes()), phase.name());
             }
             Event::Note { message } => {
                 let _ = writeln!(text, "note: {}", clean(message.as_bytes()));

@@ -100,6 +100,13 @@ impl Report {
         report
     }
 
+    /// Returns what went wrong and why, in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let message = self.message.lines().next().unwrap_or_default();
+        std::iter::once(message).chain(self.causes.iter().map(String::as_str)).collect::<Vec<_>>().join(": ")
+    }
+
     /// Adds the way out.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

@@ -54,6 +54,8 @@ struct Log {
 pub(super) struct Events<'a> {
     graph: &'a Graph,
     own: &'a BTreeMap<Digest, Digest>,
+    /// Vertices by name, where only one has it.
+    names: BTreeMap<String, Option<Digest>>,
     progress: &'a dyn Progress,
     store: &'a Store,
     seen: BTreeMap<String, Seen>,
@@ -78,7 +80,12 @@ impl<'a> Events<'a> {
         store: &'a Store,
     ) -> Self {
         progress.event(&Event::Planned { vertices: graph.len() });
-        Self { graph, own, progress, store, seen: BTreeMap::new(), ran: 0, cached: 0 }
+        let mut names = BTreeMap::new();
+        for vertex in graph.vertices() {
+            let entry = names.entry(vertex.name().to_owned());
+            entry.and_modify(|found| *found = None).or_insert(Some(vertex.digest));
+        }
+        Self { graph, own, names, progress, store, seen: BTreeMap::new(), ran: 0, cached: 0 }
     }
 
     /// Tells what one message says.
@@ -109,20 +116,27 @@ impl<'a> Events<'a> {
     /// Returns the digest of a vertex of the graph as we call it, or of one that the daemon has made up.
     fn digest(&self, text: &str) -> Option<Digest> {
         let digest: Digest = text.parse().ok()?;
-        Some(self.own.get(&digest).copied().unwrap_or(digest))
+        Some(self.own(text).map_or(digest, |own| own.digest))
     }
 
+    /// Returns the vertex of the graph that a daemon means. It may have written an op anew, in its own bytes: then the
+    /// name tells.
     fn own(&self, text: &str) -> Option<&'a crate::llb::Vertex> {
-        let digest = self.own.get(&text.parse().ok()?)?;
-        Some(self.graph.vertex(digest))
+        let known = self.own.get(&text.parse().ok()?).copied();
+        let named = || self.names.get(&self.seen.get(text)?.name).copied().flatten();
+        Some(self.graph.vertex(&known.or_else(named)?))
     }
 
     fn vertex(&mut self, vertex: &Vertex) {
+        let seen = self.seen.entry(vertex.digest.clone()).or_default();
+        if seen.name.is_empty() {
+            seen.name.clone_from(&vertex.name);
+        }
         let Some(digest) = self.digest(&vertex.digest) else { return };
         let own = self.own(&vertex.digest);
         let seen = self.seen.entry(vertex.digest.clone()).or_default();
-        if seen.name.is_empty() {
-            seen.name = own.map_or_else(|| vertex.name.clone(), |own| own.name().to_owned());
+        if let Some(own) = own {
+            own.name().clone_into(&mut seen.name);
         }
         let name = seen.name.clone();
         if let Some(began) = vertex.started.as_ref().map(moment) {
@@ -154,14 +168,14 @@ impl<'a> Events<'a> {
 
     /// Ends what the daemon did not end, because the connection broke or the run was stopped.
     pub(super) fn end(&mut self, why: &str) {
-        for (digest, seen) in &mut self.seen {
-            let Ok(digest) = digest.parse::<Digest>() else { continue };
-            let digest = self.own.get(&digest).copied().unwrap_or(digest);
-            if seen.told == Told::Begun {
-                seen.told = Told::Ended;
-                let (name, elapsed) = (seen.name.as_str(), Duration::ZERO);
-                self.progress.event(&Event::Finished { vertex: digest, name, elapsed, error: Some(why) });
-            }
+        let open: Vec<String> =
+            self.seen.iter().filter(|(_, seen)| seen.told == Told::Begun).map(|(text, _)| text.clone()).collect();
+        for text in open {
+            let Some(vertex) = self.digest(&text) else { continue };
+            let Some(seen) = self.seen.get_mut(&text) else { continue };
+            seen.told = Told::Ended;
+            let (name, elapsed) = (seen.name.as_str(), Duration::ZERO);
+            self.progress.event(&Event::Finished { vertex, name, elapsed, error: Some(why) });
         }
     }
 

@@ -1,12 +1,12 @@
 """Installs real packages and uses each of them; run by the Python under test at /opt/python.
 
-    packages.py bootstrap ORDER    brings uv to /work/uv
+    packages.py bootstrap ORDER    brings uv to /writable/uv
     packages.py install ORDER      makes the environment of ORDER and installs each package into it, from the index
     packages.py use ORDER          uses each package in the environment's own Python; needs no network
     packages.py one NAME           what `use` starts there
 
 ORDER is a JSON object: `environment` (base, venv, copies), `installer` (pip, uv), `packages` (name to requirement), `pins` (name to
-version, dependencies too). Prints one line a package, as `trial.rs` reads them: a word, a tab, the package, a tab, a detail. /work and
+version, dependencies too). Prints one line a package, as `trial.rs` reads them: a word, a tab, the package, a tab, a detail. /writable and
 /tmp are writable, and /opt/python where the environment is `base`.
 """
 
@@ -19,7 +19,7 @@ import sysconfig
 import threading
 
 PYTHON = "/opt/python/bin/python3"
-UV = "/work/uv/bin/uv"
+UV = "/writable/uv/bin/uv"
 AUTHORITY, SERVER = "/trial/authority.pem", "/trial/server.pem"
 OFFLINE = ("NewConnectionError", "Max retries exceeded", "Could not fetch URL", "ConnectTimeout", "Failed to fetch", "dns error",
            "error sending request", "Network is unreachable", "Temporary failure in name resolution", "SSLCertVerificationError")
@@ -53,7 +53,7 @@ def configure():
 
 
 def bootstrap(order):
-    code, text = run([PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target", "/work/uv",
+    code, text = run([PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target", "/writable/uv",
                       *order["packages"].values()])
     if code == 0:
         code, text = run([UV, "--version"])
@@ -62,7 +62,7 @@ def bootstrap(order):
 
 
 def place(order):
-    return "" if order["environment"] == "base" else f"/work/{order['installer']}-{order['environment']}"
+    return "" if order["environment"] == "base" else f"/writable/{order['installer']}-{order['environment']}"
 
 
 def interpreter(order):
@@ -84,7 +84,7 @@ def create(order):
 def install(order):
     configure()
     create(order)
-    constraints = f"/work/constraints-{order['installer']}-{order['environment']}"
+    constraints = f"/writable/constraints-{order['installer']}-{order['environment']}"
     with open(constraints, "w") as file:
         file.writelines(f"{name}=={version}\n" for name, version in order["pins"].items())
     python = interpreter(order)

@@ -220,13 +220,17 @@ impl Crew<'_> {
         let mut step = self.tree.step(&root, python, &["/trial/packages.py", act, &order], PATIENCE);
         // As a 64-bit machine shows itself to a 32-bit program: most that run one are, and installers must see through it.
         step.arch = Arch::X86_64;
-        step.mounts.push(StepMount::new("/work", Mount::Bind { source: work, readonly: false }));
+        step.mounts.push(StepMount::new("/writable", Mount::Bind { source: work, readonly: false }));
         if act != "use" {
             step.network = Network::Host;
             step.env.retain(|variable| !variable.starts_with("HOME="));
-            let own =
-                ["HOME=/home", "PIP_CACHE_DIR=/work/cache/pip", "PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1"];
-            let uv = ["UV_CACHE_DIR=/work/cache/uv", "UV_PYTHON_DOWNLOADS=never", "UV_NO_PROGRESS=1"];
+            let own = [
+                "HOME=/home",
+                "PIP_CACHE_DIR=/writable/cache/pip",
+                "PIP_NO_INPUT=1",
+                "PIP_DISABLE_PIP_VERSION_CHECK=1",
+            ];
+            let uv = ["UV_CACHE_DIR=/writable/cache/uv", "UV_PYTHON_DOWNLOADS=never", "UV_NO_PROGRESS=1"];
             step.env.extend(own.into_iter().chain(uv).map(str::to_owned));
             step.env.extend(self.machine.variables.iter().cloned());
             step.mounts.extend(self.machine.files.iter().map(|(source, destination)| {
