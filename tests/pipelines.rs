@@ -200,8 +200,10 @@ fn commands(text: &str) -> BTreeMap<(String, String), String> {
                 command = words.next_if(is_command).map(str::to_owned);
                 // These have commands of their own.
                 if let Some(group) = command.as_mut().filter(|it| ["cache", "image", "profile"].contains(&it.as_str()))
+                    && let Some(word) = words.next_if(is_command)
                 {
-                    words.next_if(is_command).into_iter().for_each(|word| *group += &format!(" {word}"));
+                    group.push(' ');
+                    group.push_str(word);
                 }
             } else if let (Some(option), Some(command)) = (word.strip_prefix("--"), &command) {
                 let end = option.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');

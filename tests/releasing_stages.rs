@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use crate::support::skip;
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// Makes the directory that a stage leaves of one variant which passed its tests.
-fn made(place: &Path, of: Stage, version: &str, arch: &str, commit: &str) {
+pub(crate) fn made(place: &Path, of: Stage, version: &str, arch: &str, commit: &str) {
     let name = format!("release-{version}-{arch}");
     let tarball = format!("the tree of {version} for {arch}").into_bytes();
     let component = Component { name: "openssl".to_owned(), version: "3.5.1".to_owned(), ..Component::default() };

@@ -6,8 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use dockless::dist::Stage;
 use tempfile::TempDir;
 
+use crate::releasing_stages::{COMMIT, made};
 use crate::support::release::{STEM, TARBALL, forge, release};
 use crate::support::skip;
 use crate::verifying::text;
@@ -295,4 +297,85 @@ fn keys_that_have_expired_or_are_revoked_since_are_believed_no_more() {
     refused(&verify(), 2, "holds no public key");
     let run = keys.dockless(place.path(), &["verify", ".", "--key", whom], &[("PATH", "/nonexistent")]);
     refused(&run, 3, "`gpg` is not installed");
+}
+
+#[test]
+fn the_last_stage_of_a_release_signs_it_whole_or_leaves_nothing() {
+    let Some(keys) = Keys::new() else { return };
+    let place = TempDir::new().expect("a place");
+    let here = place.path();
+    made(&here.join("package"), Stage::Package, "3.12", "x86", COMMIT);
+    let id = keys.make("Release <release@example.org>", "0", &[]);
+    let secret = keys.secret(&id);
+    let join = ["release", "--stage", "release"];
+    let key = ("DOCKLESS_GPG_KEY", secret.as_str());
+    // A key that cannot sign is found before anything is written.
+    let wrong = keys.dockless(here, &join, &[key, ("DOCKLESS_GPG_PASSPHRASE", "wrong")]);
+    assert!(!wrong.status.success() && !here.join("dist").exists(), "{}", text(&wrong.stderr));
+    let signed = keys.dockless(here, &join, &[key, ("DOCKLESS_GPG_PASSPHRASE", PASSPHRASE)]);
+    assert!(signed.status.success(), "{}", text(&signed.stderr));
+    for name in ["release-3.12-x86.tar.gz", "SHA256SUMS"] {
+        let (file, signature) = (here.join("dist").join(name), here.join("dist").join(format!("{name}.asc")));
+        let checked = keys.gpg(&["--verify", &signature.display().to_string(), &file.display().to_string()], "");
+        assert!(checked.status.success(), "{name}: {}", text(&checked.stderr));
+    }
+    let notes = fs::read_to_string(here.join("dist/RELEASE_NOTES.md")).expect("notes");
+    assert!(notes.contains("gpg --verify release-3.12-x86.tar.gz.asc"), "{notes}");
+    let refused = keys.dockless(here, &["release", "--stage", "package", "--key", &id], &[]);
+    assert!(text(&refused.stderr).contains("--key is for --stage release"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn notes_that_would_belie_a_signature_are_refused() {
+    let Some(keys) = Keys::new() else { return };
+    let place = release();
+    let id = keys.make("Release <r@example.org>", "1y", &[]);
+    let pass = [("DOCKLESS_GPG_PASSPHRASE", PASSPHRASE)];
+    assert!(keys.dockless(place.path(), &["sign", ".", "--key", &id], &pass).status.success());
+    let before = fs::read(place.path().join("SHA256SUMS")).expect("sums");
+    refused(&keys.dockless(place.path(), &["describe", "."], &[]), 2, "Describe first, then sign");
+    assert_eq!(fs::read(place.path().join("SHA256SUMS")).expect("sums"), before);
+    // Described before, it may be described again: nothing changes.
+    let place = release();
+    for command in [vec!["describe", "."], vec!["sign", ".", "--key", &id], vec!["describe", "."], vec!["verify", "."]]
+    {
+        let run = keys.dockless(place.path(), &command, &pass);
+        assert!(run.status.success(), "{command:?}: {}", text(&run.stderr));
+    }
+}
+
+#[test]
+fn bundles_of_cosign_are_made_and_checked_without_the_network() {
+    let place = release();
+    let there = tempfile::tempdir().expect("a place");
+    let run = |program: &str, here: &Path, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).env("COSIGN_PASSWORD", PASSPHRASE).env("HOME", there.path()).current_dir(here);
+        // Nobody answers: whoever asked the network would fail.
+        command.envs([("HTTPS_PROXY", "http://127.0.0.1:9"), ("HTTP_PROXY", "http://127.0.0.1:9")]);
+        command.env_remove("GNUPGHOME").output()
+    };
+    if !run("cosign", there.path(), &["generate-key-pair"]).is_ok_and(|made| made.status.success()) {
+        return skip("cosign", "cosign is not on this machine");
+    }
+    let key = |name: &str| there.path().join(name).to_str().expect("text").to_owned();
+    let (secret, public) = (key("cosign.key"), key("cosign.pub"));
+    let dockless = |arguments: &[&str]| run(env!("CARGO_BIN_EXE_dockless"), place.path(), arguments).expect("it runs");
+    let signed = dockless(&["sign", ".", "--cosign-key", &secret]);
+    assert!(signed.status.success(), "{}", text(&signed.stderr));
+    assert!(!text(&signed.stderr).contains(PASSPHRASE));
+    let verify = ["verify", ".", "--cosign-key", &public, "--require-signature"];
+    refused(&dockless(&verify), 0, "it holds");
+    refused(&dockless(&["verify", "."]), 0, "unchecked");
+    forge(&place, &format!("{STEM}.cdx.json"), |it| it["version"] = 2.into());
+    refused(&dockless(&verify), 1, "FAILED");
+    fs::remove_file(place.path().join("SHA256SUMS.sigstore.json")).expect("removed");
+    refused(&dockless(&verify), 1, "not signed");
+    let wrong = Command::new(env!("CARGO_BIN_EXE_dockless"))
+        .args(["sign", ".", "--replace", "--cosign-key", &secret])
+        .envs([("COSIGN_PASSWORD", "wrong")])
+        .current_dir(place.path())
+        .output()
+        .expect("it runs");
+    refused(&wrong, 1, "`cosign` failed");
 }

@@ -17,6 +17,7 @@
 
 mod bundled;
 mod channel;
+mod disk;
 mod image;
 mod lock;
 mod lower;
@@ -28,11 +29,12 @@ mod version;
 
 pub use bundled::Bundled;
 pub use channel::{Channel, Channels, NextTag};
+pub use disk::Disk;
 pub use image::RecipeImage;
 pub use lock::{LockedSource, SourceLock};
 pub use lower::{BaseRoot, JOBSERVER, Lowered, PROFILES, Recipes, Request, TIMEOUT};
 pub use matrix::Matrix;
-pub use parse::{Addition, Disk, Recipe};
+pub use parse::{Addition, Recipe};
 pub use profile::{Profile, Trained, TrainedProfile};
 pub use select::Choice;
 pub use version::Version;

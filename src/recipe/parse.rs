@@ -10,9 +10,9 @@ use toml::Spanned;
 
 use super::RecipeError;
 use super::bundled::{self, Bundled};
+use super::disk::{Disk, DiskTable};
 use super::image::{RecipeImage, Table};
 use super::lock::is_plain_name;
-use crate::cgroup::parse_size;
 use crate::oci::Arch;
 
 /// How one package is built.
@@ -58,28 +58,6 @@ pub struct Recipe {
     pub image: Option<RecipeImage>,
     /// Code of others in it.
     pub bundled: Vec<Bundled>,
-}
-
-/// What a step needs on the disk, in bytes, at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disk {
-    /// While it runs: what lies in `/build` and `/out`.
-    pub build: u64,
-    /// For good: its output.
-    pub output: u64,
-}
-
-impl Default for Disk {
-    fn default() -> Self {
-        Self { build: 128 << 20, output: 16 << 20 }
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct DiskTable {
-    build: Option<Spanned<String>>,
-    output: Option<Spanned<String>>,
 }
 
 /// What an architecture or a series adds to a recipe; its environment wins over the recipe's.
@@ -196,16 +174,7 @@ impl Recipe {
             let span = given.map_or(0..0, Spanned::span);
             return fail(span, format!("`{text}` is not a duration"), "for example 90s, 30m, 3h");
         };
-        let mut disk = Disk::default();
-        for (given, bytes) in [(&file.disk.build, &mut disk.build), (&file.disk.output, &mut disk.output)] {
-            let Some(given) = given else { continue };
-            match parse_size(given.get_ref()) {
-                Some(size) => *bytes = size,
-                None => {
-                    return fail(given.span(), format!("`{}` is not a size", given.get_ref()), "for example 300m, 2g");
-                }
-            }
-        }
+        let disk = file.disk.check(text, path)?;
         for key in file.env.keys() {
             let name = key.get_ref();
             if name.is_empty() || name.contains(['=', '\0']) || name.starts_with("DOCKLESS_") {

@@ -33,7 +33,12 @@ pub(super) fn of_tree(facts: &mut VariantFacts, root: &Path, components: &[attes
     let sizes = described.as_ref().and_then(|text| Sizes::of(text).ok());
     facts.unpacked = described.as_ref().zip(sizes.as_ref()).map(|(text, sizes)| sizes.tree + text.len() as u64);
     let mut all: BTreeMap<&str, Component> = BTreeMap::new();
-    for component in components.iter().filter(|component| component.kind != attest::Kind::OperatingSystem) {
+    // What a package carries within itself is a matter of SBOMs.
+    let is_own = |component: &&attest::Component| {
+        let carried = component.evidence.as_ref().is_some_and(|path| path.contains("/_vendor/"));
+        component.kind != attest::Kind::OperatingSystem && !carried
+    };
+    for component in components.iter().filter(is_own) {
         all.entry(&component.name).or_insert_with(|| Component {
             name: component.name.clone(),
             version: component.version.clone(),

@@ -127,7 +127,9 @@ fn components(release: &Description) -> String {
         rows.push(std::iter::once("CPython".to_owned()).chain(python).collect());
     }
     let mut names: Vec<&str> = there.iter().flat_map(|it| &it.components).map(|it| it.name.as_str()).collect();
-    names.sort_unstable();
+    // The first row says it.
+    names.retain(|name| rows.is_empty() || *name != "cpython");
+    names.sort_unstable_by_key(|name| (name.to_lowercase(), *name));
     names.dedup();
     for name in names {
         let version = |variant: &&VariantFacts| {
