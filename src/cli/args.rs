@@ -38,6 +38,8 @@ pub(crate) struct Global {
     /// How steps are kept from harm: in namespaces, or for root in a container that has none in a changed root
     #[arg(long, global = true, value_enum, default_value_t = IsolationArg::Auto, env = "DOCKLESS_ISOLATION")]
     pub(crate) isolation: IsolationArg,
+    #[command(flatten)]
+    pub(crate) engine: super::engine::EngineArgs,
     /// Source sets in order of preference; what the first does not have comes from the next
     #[arg(long, global = true, value_name = "SET", value_delimiter = ',', default_values_t = crate::build::SETS.map(str::to_owned), env = "DOCKLESS_SOURCES")]
     pub(crate) sources: Vec<String>,

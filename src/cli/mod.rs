@@ -11,6 +11,7 @@ mod command;
 mod describe;
 mod dockerfile;
 pub mod doctor;
+mod engine;
 mod expire;
 mod failure;
 mod forge;
