@@ -67,6 +67,7 @@ mod policies;
 mod profiles;
 mod publishing;
 mod publishing_command;
+mod publishing_forges;
 mod publishing_github;
 mod publishing_gitlab;
 mod recipe_images;

@@ -176,18 +176,20 @@ fn chats_and_programs_are_told_in_their_own_words() {
 fn jobs_of_one_variant_each_are_told_of_at_once() {
     let here = TempDir::new().expect("a place");
     let server = Server::of(b"ok");
-    let one = |arch: &str, outcome: &str| {
+    let one = |name: &str, arch: &str, outcome: &str, tag: Option<&str>| {
         let variant = json!({ "version": "3.12", "arch": arch, "outcome": outcome });
-        let document = json!({ "format": 1, "name": "standalone-python", "variants": [variant] });
-        std::fs::write(here.path().join(format!("{arch}.json")), document.to_string()).expect("written");
+        let document = json!({ "format": 1, "name": "standalone-python", "tag": tag, "variants": [variant] });
+        std::fs::write(here.path().join(name), document.to_string()).expect("written");
     };
-    one("x86", "passed");
-    one("x86_64", "failed");
+    one("a.json", "x86", "passed", None);
+    one("b.json", "x86_64", "failed", None);
+    // What later jobs made of one of them.
+    one("c.json", "x86_64", "passed", Some("v1"));
     // Secrets that nobody has set are empty variables.
     let (hook, empty) = (server.url("hook"), [("SLACK_WEBHOOK", ""), ("DOCKLESS_PUSHGATEWAY", "")]);
-    let run = run(&["x86.json", "x86_64.json", "--webhook", &hook], &empty, here.path());
+    let run = run(&["a.json", "b.json", "c.json", "--webhook", &hook], &empty, here.path());
     let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
-    assert!(run.status.success() && stderr.contains("1 of 2 failed: 3.12-x86_64; 1 told"), "{stderr}");
+    assert!(run.status.success() && stderr.contains("python v1: 1 of 2 failed: 3.12-x86_64; 1 told"), "{stderr}");
     let body = serde_json::from_slice::<Value>(&server.requests()[0].body).expect("JSON");
     assert_eq!(body["variants"].as_array().map(Vec::len), Some(2));
 }

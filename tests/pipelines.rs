@@ -200,11 +200,10 @@ fn commands(text: &str) -> BTreeMap<(String, String), String> {
                 command = words.next_if(is_command).map(str::to_owned);
                 // These have commands of their own.
                 if let Some(group) = command.as_mut().filter(|it| ["cache", "image", "profile"].contains(&it.as_str()))
+                    && let Some(word) = words.next_if(is_command)
                 {
-                    if let Some(word) = words.next_if(is_command) {
-                        group.push(' ');
-                        group.push_str(word);
-                    }
+                    group.push(' ');
+                    group.push_str(word);
                 }
             } else if let (Some(option), Some(command)) = (word.strip_prefix("--"), &command) {
                 let end = option.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');

@@ -64,7 +64,7 @@ fn what_cannot_be_published_is_told_with_the_way_out() {
     refused(&["--to", "gitlab", "--dest", "1", "--tag", TAG], &[], "CI_JOB_TOKEN");
     refused(&["--to", "dir", "--dest", "x"], &[], "which tag?");
     refused(&["--to", "dir", "--dest", "x", "--tag", "main"], &[], "no tag of a channel");
-    refused(&["--to", "dir", "--dest", "x", "--tag", TAG, "--require-signatures"], &[], "gpg --armor --detach-sign");
+    refused(&["--to", "dir", "--dest", "x", "--tag", TAG, "--require-signatures"], &[], "dockless sign");
     let plain = ["--to", "github", "--dest", "o/r", "--tag", TAG, "--server", "http://h.test"];
     refused(&plain, &[("GITHUB_TOKEN", TOKEN)], "without encryption");
     fs::write(place.path().join("release-3.12-x86.tar.gz"), "other").expect("written");

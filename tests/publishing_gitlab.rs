@@ -1,7 +1,8 @@
-//! Publishing at GitLab: files first, then a release with links to all of them; by every kind of token.
+//! What publishing does at GitLab only: files first, then a release with links to all of them; by every kind of token. What
+//! holds at every forge is in `publishing_forges.rs`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dockless::dist::Dist;
 use dockless::forge::{Dialect, Header};
@@ -42,7 +43,7 @@ fn check(hub: &Hub, dist: &Dist, why: &str) {
 }
 
 #[test]
-fn a_release_has_a_link_to_each_file_and_the_second_run_changes_nothing() {
+fn a_release_has_a_link_to_each_file_by_every_kind_of_token() {
     let place = dist();
     let dist = Dist::open(place.path()).expect("a release");
     for header in [Header::Private, Header::Job] {
@@ -56,30 +57,6 @@ fn a_release_has_a_link_to_each_file_and_the_second_run_changes_nothing() {
         let before = hub.writes();
         assert_eq!(publish_as(&hub, header, &publication(&dist)).expect("published").acts, 0);
         assert_eq!(hub.writes(), before);
-    }
-}
-
-#[test]
-fn whatever_breaks_once_the_release_ends_up_whole() {
-    let place = dist();
-    let dist = Dist::open(place.path()).expect("a release");
-    for odd in [
-        Odd::Status("500 Internal Server Error"),
-        Odd::Status("408 Request Timeout"),
-        Odd::Lost,
-        Odd::Half,
-        Odd::HangsUp,
-    ] {
-        for mute in [false, true] {
-            let writes = AtomicUsize::new(0);
-            let hub = Hub::gitlab(State { mute, ..State::default() }, move |request| {
-                let odd = if odd == Odd::Half && request.method != "PUT" { Odd::No } else { odd };
-                let first = request.method != "GET" && writes.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
-                if first { odd } else { Odd::No }
-            });
-            publish(&hub, &publication(&dist)).unwrap_or_else(|error| panic!("{odd:?}: {error}"));
-            check(&hub, &dist, &format!("{odd:?}"));
-        }
     }
 }
 
@@ -131,23 +108,6 @@ fn a_release_that_lacks_files_and_links_is_completed() {
     assert!(matches!(error, PublishError::Different { .. }), "{error}");
     publish(&hub, &Publication { replace: true, ..publication(&dist) }).expect("replaced");
     check(&hub, &dist, "replaced");
-}
-
-#[test]
-fn a_file_that_is_there_with_other_content_is_refused_before_anything_changes() {
-    let place = dist();
-    let dist = Dist::open(place.path()).expect("a release");
-    for mute in [false, true] {
-        let hub = Hub::gitlab(State { mute, ..State::default() }, |_| Odd::No);
-        let other = std::fs::read(place.path().join("SHA256SUMS")).expect("read").to_ascii_uppercase();
-        let file = hub.state().take("SHA256SUMS", &other, false);
-        hub.state().packages.push((TAG.to_owned(), file));
-        let error = publish(&hub, &publication(&dist)).expect_err("refused");
-        assert!(matches!(&error, PublishError::Different { names, .. } if *names == ["SHA256SUMS"]), "{error}");
-        assert_eq!(hub.writes(), 0);
-        publish(&hub, &Publication { replace: true, ..publication(&dist) }).expect("replaced");
-        check(&hub, &dist, "replaced");
-    }
 }
 
 #[test]

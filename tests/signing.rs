@@ -324,3 +324,58 @@ fn the_last_stage_of_a_release_signs_it_whole_or_leaves_nothing() {
     let refused = keys.dockless(here, &["release", "--stage", "package", "--key", &id], &[]);
     assert!(text(&refused.stderr).contains("--key is for --stage release"), "{}", text(&refused.stderr));
 }
+
+#[test]
+fn notes_that_would_belie_a_signature_are_refused() {
+    let Some(keys) = Keys::new() else { return };
+    let place = release();
+    let id = keys.make("Release <r@example.org>", "1y", &[]);
+    let pass = [("DOCKLESS_GPG_PASSPHRASE", PASSPHRASE)];
+    assert!(keys.dockless(place.path(), &["sign", ".", "--key", &id], &pass).status.success());
+    let before = fs::read(place.path().join("SHA256SUMS")).expect("sums");
+    refused(&keys.dockless(place.path(), &["describe", "."], &[]), 2, "Describe first, then sign");
+    assert_eq!(fs::read(place.path().join("SHA256SUMS")).expect("sums"), before);
+    // Described before, it may be described again: nothing changes.
+    let place = release();
+    for command in [vec!["describe", "."], vec!["sign", ".", "--key", &id], vec!["describe", "."], vec!["verify", "."]]
+    {
+        let run = keys.dockless(place.path(), &command, &pass);
+        assert!(run.status.success(), "{command:?}: {}", text(&run.stderr));
+    }
+}
+
+#[test]
+fn bundles_of_cosign_are_made_and_checked_without_the_network() {
+    let place = release();
+    let there = tempfile::tempdir().expect("a place");
+    let run = |program: &str, here: &Path, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).env("COSIGN_PASSWORD", PASSPHRASE).env("HOME", there.path()).current_dir(here);
+        // Nobody answers: whoever asked the network would fail.
+        command.envs([("HTTPS_PROXY", "http://127.0.0.1:9"), ("HTTP_PROXY", "http://127.0.0.1:9")]);
+        command.env_remove("GNUPGHOME").output()
+    };
+    if !run("cosign", there.path(), &["generate-key-pair"]).is_ok_and(|made| made.status.success()) {
+        return skip("cosign", "cosign is not on this machine");
+    }
+    let key = |name: &str| there.path().join(name).to_str().expect("text").to_owned();
+    let (secret, public) = (key("cosign.key"), key("cosign.pub"));
+    let dockless = |arguments: &[&str]| run(env!("CARGO_BIN_EXE_dockless"), place.path(), arguments).expect("it runs");
+    let signed = dockless(&["sign", ".", "--cosign-key", &secret]);
+    assert!(signed.status.success(), "{}", text(&signed.stderr));
+    assert!(!text(&signed.stderr).contains(PASSPHRASE));
+    let verify = ["verify", ".", "--cosign-key", &public, "--require-signature"];
+    refused(&dockless(&verify), 0, "it holds");
+    refused(&dockless(&["verify", "."]), 0, "unchecked");
+    forge(&place, &format!("{STEM}.cdx.json"), |it| it["version"] = 2.into());
+    refused(&dockless(&verify), 1, "FAILED");
+    fs::remove_file(place.path().join("SHA256SUMS.sigstore.json")).expect("removed");
+    refused(&dockless(&verify), 1, "not signed");
+    let wrong = Command::new(env!("CARGO_BIN_EXE_dockless"))
+        .args(["sign", ".", "--replace", "--cosign-key", &secret])
+        .envs([("COSIGN_PASSWORD", "wrong")])
+        .current_dir(place.path())
+        .output()
+        .expect("it runs");
+    refused(&wrong, 1, "`cosign` failed");
+}

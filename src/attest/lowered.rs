@@ -91,8 +91,13 @@ pub fn of_lowered(
         let lock = rootfs.get(&format!("{}-{}", recipe.rootfs, asked.arch)).map(|rootfs| &rootfs.lock);
         let owner = mains.get(recipe.name.as_str()).and_then(|ids| ids.first().cloned());
         for bundled in recipe.bundled.iter().filter(|it| it.is_in(&version.series())) {
-            let component = inside(bundled, lock);
+            let mut component = inside(bundled, lock);
             if let Some(owner) = owner.as_ref().and_then(|id| components.get_mut(id)) {
+                if bundled.package.is_none() {
+                    // It comes in the source of the recipe.
+                    component.digest = owner.digest;
+                    component.origins.clone_from(&owner.origins);
+                }
                 owner.needs.insert(component.id());
             }
             components.insert(component.id(), component);

@@ -61,12 +61,24 @@ pub(super) fn describe(session: &Session<'_>, args: &Describe) -> Result<ExitCod
     for (name, text) in &written {
         sums.insert((*name).to_owned(), Digest::of(text.as_bytes()));
     }
+    let rendered = dist::render(&sums);
+    let signed = [".asc", ".sigstore.json"].map(|ending| args.dist.join(format!("{SUMS}{ending}")));
+    if let Some(signature) = signed.iter().find(|it| it.exists())
+        && read(&args.dist.join(SUMS))? != rendered
+    {
+        let message = format!(
+            "`{}` is there: what describes a release changes {SUMS}, which is signed already. Describe first, then sign; or \
+             remove the signature and sign again",
+            signature.display()
+        );
+        return Err(Failure::Usage { message });
+    }
     // Sums last, and everything on the disk before the first rename: a directory that is left in between is refused.
     let mut files = Vec::new();
     for (name, text) in written.iter().map(|(name, text)| (*name, text.as_str())) {
         files.push((args.dist.join(name), prepared(&args.dist, text)?));
     }
-    files.push((args.dist.join(SUMS), prepared(&args.dist, &dist::render(&sums))?));
+    files.push((args.dist.join(SUMS), prepared(&args.dist, &rendered)?));
     for (path, file) in files {
         file.persist(&path).map_err(|failed| Failure::Io {
             action: "rename to",

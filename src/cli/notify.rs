@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::forge::{ForgeArgs, read, settings, trust};
 use super::progress::View;
 use super::session::{Session, variable};
-use crate::dist::{Description, Dist, VariantOutcome};
+use crate::dist::{Description, Dist, VariantFacts, VariantOutcome};
 use crate::forge::{Api, Dialect, ForgeError, Server};
 use crate::notify::{self, Message, Tracker, Variant};
 use crate::progress::{Event, Progress};
@@ -131,6 +131,19 @@ pub(super) fn notify(session: &Session<'_>, args: &Notify, cancel: &Cancel, view
     Ok(ExitCode::SUCCESS)
 }
 
+/// Adds what another directory says; of one variant a failure counts more than what other jobs made of it.
+fn join(all: &mut Description, one: Description) {
+    all.tag = all.tag.take().or(one.tag);
+    for variant in one.variants {
+        let same = |known: &&mut VariantFacts| known.version == variant.version && known.arch == variant.arch;
+        match all.variants.iter_mut().find(same) {
+            None => all.variants.push(variant),
+            Some(known) if variant.outcome == VariantOutcome::Failed => *known = variant,
+            Some(_) => {}
+        }
+    }
+}
+
 /// An address of a hook that makes no sense is a secret all the same.
 fn unnamed(error: ForgeError) -> ForgeError {
     match error {
@@ -151,7 +164,7 @@ impl Notify {
             };
             match &mut all {
                 None => all = Some(one),
-                Some(all) => all.variants.extend(one.variants),
+                Some(all) => join(all, one),
             }
         }
         Ok(all)

@@ -33,6 +33,10 @@ pub(super) fn rebuild(
         compare_checkout(&project, &claim, view)?;
         work.push((tarball, claim, project));
     }
+    if !session.global.no_cache {
+        let message = "what this store holds is taken from it: --no-cache builds all of it again";
+        view.event(&Event::Note { message });
+    }
     let mut engine = session.engine(inside)?;
     args.limits.apply(&mut engine)?;
     for (tarball, claim, project) in &work {

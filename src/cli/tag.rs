@@ -108,17 +108,16 @@ pub(super) fn checkout(root: &Path) -> Result<Option<(String, bool)>, Failure> {
     Ok(changed.map(|changed| (head.trim().to_owned(), !changed.trim().is_empty())))
 }
 
-/// Returns the commit that recipes, root filesystems and scripts are of; none where they are of no commit, which is said.
-pub(super) fn commit_of_recipes(session: &Session<'_>, told: &dyn Progress) -> Result<Option<String>, Failure> {
-    match checkout(&session.project_root()?)? {
-        Some((_, true)) => {
-            let message =
-                "warning: recipes, root filesystems or scripts differ from what git has: release.json names no commit";
-            told.event(&Event::Note { message });
-            Ok(None)
-        }
-        here => Ok(here.map(|(commit, _)| commit)),
+/// Returns the commit that a release names; none where what is built differs from it, which is said.
+pub(super) fn commit_of_recipes(checkout: Option<&(String, bool)>, told: &dyn Progress) -> Option<String> {
+    let (commit, modified) = checkout?;
+    if *modified {
+        let message =
+            "warning: recipes, root filesystems or scripts differ from what git has: release.json names no commit";
+        told.event(&Event::Note { message });
+        return None;
     }
+    Some(commit.clone())
 }
 
 /// Returns short names and subjects of the commits between two that changed what is built, newest first; none where git

@@ -176,7 +176,7 @@ impl PublishError {
             Self::Different { .. } => "take another tag, or replace what is there with --replace; nothing was changed",
             Self::Immutable { .. } => "take another tag: what is immutable cannot be completed",
             Self::Unsigned { .. } => {
-                "sign them (`gpg --armor --detach-sign FILE`), or publish to a channel that asks for no signatures \
+                "sign them (`dockless sign`), or publish to a channel that asks for no signatures \
                  (recipes/release.toml)"
             }
             Self::Future { .. } => {

@@ -138,7 +138,11 @@ pub(super) fn published(
     #[derive(Default, Deserialize)]
     struct Assets {
         #[serde(default)]
-        links: Vec<Link>,
+        links: Vec<Named>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
     }
     let shown = format!("{}/{}", api.host(), package.project);
     let project = Project { api, package, version: "", shown, progress };

@@ -63,7 +63,7 @@ pub(crate) fn seal(place: &TempDir) {
     let mut sums = BTreeMap::new();
     for entry in std::fs::read_dir(place.path()).expect("listed").flatten() {
         let name = entry.file_name().into_string().expect("text");
-        if ![".sha256", ".asc", "SHA256SUMS"].iter().any(|ending| name.ends_with(ending)) {
+        if ![".sha256", ".asc", ".sigstore.json", "SHA256SUMS"].iter().any(|ending| name.ends_with(ending)) {
             sums.insert(name, Digest::of(&std::fs::read(entry.path()).expect("read")));
         }
     }
@@ -99,7 +99,11 @@ pub(crate) fn api(server: &Server, dialect: Dialect, header: Header, token: &str
     settings.patience.pause = std::time::Duration::from_millis(1);
     settings.patience.longest = std::time::Duration::from_millis(20);
     settings.patience.attempts = 4;
-    let path = if dialect == Dialect::GitLab { "api/v4" } else { "" };
+    let path = match dialect {
+        Dialect::GitLab => "api/v4",
+        Dialect::Gitea => "api/v1",
+        Dialect::GitHub | Dialect::Plain => "",
+    };
     let forge = Forge { address: server.url(path), dialect, trust: Trust::default() };
     Api::new(&settings, &forge, Some(Token::new(header, token, "the tests").expect("a token"))).expect("a client")
 }
@@ -172,6 +176,10 @@ impl Hub {
 
     pub(crate) fn gitlab(state: State, odd: impl Fn(&Request) -> Odd + Send + Sync + 'static) -> Self {
         Self::start(state, odd, super::forge_gitlab::answer)
+    }
+
+    pub(crate) fn gitea(state: State, odd: impl Fn(&Request) -> Odd + Send + Sync + 'static) -> Self {
+        Self::start(state, odd, super::forge_gitea::answer)
     }
 
     fn start(

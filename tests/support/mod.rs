@@ -3,6 +3,7 @@
 pub(crate) mod cell;
 pub(crate) mod container;
 pub(crate) mod forge;
+pub(crate) mod forge_gitea;
 pub(crate) mod forge_github;
 pub(crate) mod forge_gitlab;
 pub(crate) mod images;

@@ -38,9 +38,8 @@ pub(in crate::cli) fn build(
     let epoch = session.epoch(&project);
     let cells = cells(session, args, &project, view)?;
     let finish = Finish::new(session, args, view)?;
-    let commit = commit_of_recipes(session, view)?;
-
     let checkout = checkout(&project.root)?;
+    let commit = commit_of_recipes(checkout.as_ref(), view);
     let maker =
         Maker { checkout, project: &project, engine: &engine, epoch, full: args.full, began, several: cells.len() > 1 };
     maker.check_room(&cells, &args.place())?;
