@@ -9,18 +9,20 @@
 //!    publish ........ dist/ -> forges, registries, directories; notify: who is told
 //!    summary ........ notes, metrics, report; scan: what scanners say
 //!    verify ......... whether a release is what it says
-//! 5  engine ......... trait Engine; Embedded
+//! 5  engine ......... trait Engine; Embedded, BuildKit
 //!    collect ........ what takes room in a store, and what may go
 //! 4  solver ......... works a graph off: schedule, cache keys, jobs, ops
 //!    image .......... images in and out: pull, push, load, save, unpack
+//!    buildkit ....... BuildKit's daemon, as its clients see it
 //! 3  source  snapshot  export  file  cache  attest  sign
 //! 2  recipe  dockerfile  rootfs  layer  policy  registry  sandbox  forge  dist
-//! 1  llb  pattern  store  http  progress  ownership  cgroup
+//! 1  llb  pattern  store  http  grpc  progress  ownership  cgroup
 //! 0  oci  sys
 //! ```
 
 pub mod attest;
 pub mod build;
+pub mod buildkit;
 pub mod cache;
 pub mod cgroup;
 pub mod cli;
@@ -31,6 +33,7 @@ pub mod engine;
 pub mod export;
 pub mod file;
 pub mod forge;
+pub mod grpc;
 pub mod http;
 pub mod image;
 pub mod layer;

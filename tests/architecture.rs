@@ -9,10 +9,10 @@ const FLOORS: [&[&str]; 9] = [
     &["release"],
     &["build", "publish", "notify", "summary", "scan", "verify"],
     &["engine", "collect"],
-    &["solver", "image"],
+    &["solver", "image", "buildkit"],
     &["source", "snapshot", "export", "file", "cache", "attest", "sign"],
     &["recipe", "dockerfile", "rootfs", "layer", "policy", "registry", "sandbox", "forge", "dist"],
-    &["llb", "pattern", "store", "http", "progress", "ownership", "cgroup"],
+    &["llb", "pattern", "store", "http", "grpc", "progress", "ownership", "cgroup"],
     &["oci", "sys", "training"],
 ];
 

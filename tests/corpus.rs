@@ -17,6 +17,7 @@ use dockless::llb::Graph;
 use self::case::{Kind, cases, definitions, unpack};
 use self::compare::compare;
 use self::run::Place;
+use crate::support::buildkit::Buildkitd;
 
 /// Cases and example programs decode, and are written again with the digests they came with.
 #[test]
@@ -63,6 +64,16 @@ fn the_recorded_trees_equal_themselves_and_nothing_less() {
 #[test]
 fn every_recorded_case_gives_the_recorded_tree_and_config() {
     let Some(place) = Place::new() else { return };
+    let report = place.run_all();
+    assert!(report.failed.is_empty(), "\n{}\n{}", report.failed.join("\n"), report.table());
+}
+
+/// The same by a daemon of today: it was recorded from one that is older.
+#[test]
+fn every_recorded_case_gives_the_recorded_tree_and_config_at_a_daemon_too() {
+    let entitlements = ["network.host", "security.insecure"].map(|name| format!("--allow-insecure-entitlement={name}"));
+    let Some(daemon) = Buildkitd::with(&entitlements.each_ref().map(String::as_str)) else { return };
+    let Some(place) = Place::with(&["--buildkit-addr".to_owned(), daemon.address().to_owned()]) else { return };
     let report = place.run_all();
     assert!(report.failed.is_empty(), "\n{}\n{}", report.failed.join("\n"), report.table());
 }

@@ -5,6 +5,8 @@ mod attestations;
 mod attestations_command;
 mod attestations_schemas;
 mod attestations_trees;
+mod buildkit;
+mod buildkit_daemons;
 mod caching;
 mod caching_experiments;
 mod caching_transport;

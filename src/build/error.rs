@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::buildkit::BuildKitError;
 use crate::engine::EngineError;
 use crate::export::ExportError;
 use crate::recipe::RecipeError;
+use crate::solver::SolveError;
 use crate::source::SourceError;
 
 /// Why there is no artifact.
@@ -15,7 +17,10 @@ pub enum BuildError {
     Recipe(#[from] RecipeError),
     /// The graph was not solved.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(#[from] SolveError),
+    /// A daemon did not solve the graph.
+    #[error(transparent)]
+    BuildKit(#[from] BuildKitError),
     /// The result could not be written.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -38,4 +43,13 @@ pub enum BuildError {
         /// The kernel's answer.
         source: std::io::Error,
     },
+}
+
+impl From<EngineError> for BuildError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Solve(error) => error.into(),
+            EngineError::BuildKit(error) => error.into(),
+        }
+    }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Global {
     /// How steps are kept from harm: in namespaces, or for root in a container that has none in a changed root
     #[arg(long, global = true, value_enum, default_value_t = IsolationArg::Auto, env = "DOCKLESS_ISOLATION")]
     pub(crate) isolation: IsolationArg,
+    #[command(flatten)]
+    pub(crate) engine: super::engine::EngineArgs,
     /// Source sets in order of preference; what the first does not have comes from the next
     #[arg(long, global = true, value_name = "SET", value_delimiter = ',', default_values_t = crate::build::SETS.map(str::to_owned), env = "DOCKLESS_SOURCES")]
     pub(crate) sources: Vec<String>,
@@ -132,6 +134,9 @@ pub(crate) enum Command {
     /// Lists releases that are older than their channel keeps them, and removes them when asked
     #[command(after_help = super::expire::EXAMPLES)]
     Expire(super::expire::Expire),
+    /// Prints release.json of the newest release, for the notes of the next one
+    #[command(after_help = super::previous::EXAMPLES)]
+    Previous(super::previous::Previous),
     /// Prints the tag of the next release
     Tag(super::tag::Tag),
     /// Writes notes, metrics and report into a release directory

@@ -10,6 +10,7 @@ use super::args::{self, Cli, Command, DoctorFormat, GraphFormat, ProfileCommand}
 use super::cache::cache;
 use super::describe::describe;
 use super::dockerfile::{self, DockerfileArgs};
+use super::engine::Solvers;
 use super::failure::Failure;
 use super::grant::GrantArgs;
 use super::image;
@@ -23,7 +24,8 @@ use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
 use super::{
-    doctor, expire, profile, proof, publish, rebuild, recipe_image, report, sign, signals, suite, tag, trials, verify,
+    doctor, expire, previous, profile, proof, publish, rebuild, recipe_image, report, sign, signals, suite, tag,
+    trials, verify,
 };
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
@@ -64,7 +66,7 @@ pub(super) fn columns() -> usize {
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let session = Session { global: &cli.global };
     match &cli.command {
-        Command::Build(args) => stepping(&session, |inside, view| build(&session, args, inside, view)),
+        Command::Build(args) => solving(&session, |inside, view| build(&session, args, inside, view)),
         Command::Release(args) => release(&session, args),
         Command::Test(args) => stepping(&session, |inside, view| test(&session, args, &inside, view)),
         Command::Sign(args) => {
@@ -92,6 +94,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             signals::cancel_on_signals(&cancel)?;
             watched(&session, |view| expire::expire(&session, args, &cancel, view))
         }
+        Command::Previous(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| previous::previous(&session, args, &cancel, view))
+        }
         Command::Tag(args) => tag::tag(&session, args),
         Command::Describe(args) => describe(&session, args),
         Command::Notify(args) => {
@@ -105,7 +112,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             watched(&session, |view| scan(&session, args, &cancel, view))
         }
         Command::Graph(args) => graph(&session, args),
-        Command::Solve(args) => stepping(&session, |inside, view| solve(&session, args, inside, view)),
+        Command::Solve(args) => solving(&session, |inside, view| solve(&session, args, inside, view)),
         Command::Image(command) if command.is_inside() => {
             inside(|inside| watched(&session, |view| image::inside(&session, command, &inside, view)))
         }
@@ -157,6 +164,17 @@ fn stepping(
     })
 }
 
+/// As `stepping`, but where daemons solve, no step runs here.
+fn solving(
+    session: &Session<'_>,
+    act: impl FnOnce(Inside, &View) -> Result<ExitCode, Failure>,
+) -> Result<ExitCode, Failure> {
+    if session.global.engine.is_buildkit() {
+        return inside(|inside| watched(session, |view| act(inside, view)));
+    }
+    stepping(session, act)
+}
+
 /// Runs `act` under a view and takes the view away before anything else is said.
 fn watched(session: &Session<'_>, act: impl FnOnce(&View) -> Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
     let view = session.view();
@@ -197,11 +215,10 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
         });
     }
     args.attest.check(&outputs.list)?;
-    let mut engine = session.engine(inside)?;
-    args.caches.open(&mut engine, view)?;
-    args.limits.apply(&mut engine)?;
+    let solvers = Solvers::open(session, inside, (&args.caches, &args.limits), view)?;
+    let (engine, solver) = (&solvers.local, solvers.engine());
     let mut all = Vec::new();
-    let corridor = Corridor { project: &project, engine: &engine, profile: session.profile(Profile::Quick), epoch };
+    let corridor = Corridor { project: &project, engine: &*solver, profile: session.profile(Profile::Quick), epoch };
     for arch in architectures {
         let built = corridor.build(&requests, *arch, view)?;
         let tree = built.solved.snapshot.clone();
@@ -216,14 +233,14 @@ fn build(session: &Session<'_>, args: &args::Build, inside: Inside, view: &View)
             let image = ImageOptions { jobs: session.jobs(), stop: engine.origins.stop.clone(), ..image };
             let asked = Asked { requests: &requests, arch: *arch, profile: corridor.profile, epoch, scripts: None };
             let attestor = args.attest.recipes(&project, &built.lowered, &asked, tree.path(), view)?;
-            let around = Surroundings::new(&engine, view, Digest::of(b"dockless export"));
+            let around = Surroundings::new(engine, view, Digest::of(b"dockless export"));
             let around = Surroundings { attestor: attestor.as_ref(), ..around };
             let said = outputs.write(tree.path(), &layers, &image, around)?;
             view.suspend(|| said.iter().try_for_each(|line| println(line)))?;
         }
         all.push(built.solved);
     }
-    args.caches.write(session, &engine, &all.iter().collect::<Vec<_>>(), view);
+    solvers.leave(session, &args.caches, &all.iter().collect::<Vec<_>>(), view);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -32,6 +32,11 @@ pub(crate) struct LimitArgs {
 }
 
 impl LimitArgs {
+    /// Tells whether a step has any.
+    pub(crate) fn is_some(&self) -> bool {
+        self.memory.is_some() || self.cpus.is_some() || self.pids_limit.is_some() || self.step_timeout.is_some()
+    }
+
     /// Has an engine keep them.
     pub(crate) fn apply(&self, engine: &mut Embedded) -> Result<(), Failure> {
         let limits = Limits { memory: self.memory, pids: self.pids_limit, cpus: self.cpus, ..Limits::default() };

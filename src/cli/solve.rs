@@ -10,6 +10,7 @@ use super::args;
 use super::attest::AttestArgs;
 use super::caches::CacheArgs;
 use super::command::{definition, println};
+use super::engine::Solvers;
 use super::failure::Failure;
 use super::grant::GrantArgs;
 use super::limit::LimitArgs;
@@ -17,7 +18,7 @@ use super::output::{Outputs, Surroundings};
 use super::progress::View;
 use super::session::{Inside, Session};
 use crate::build::BuildError;
-use crate::engine::{Embedded, Engine as _};
+use crate::engine::Embedded;
 use crate::export::{ImageLayer, ImageOptions, LayerBlob};
 use crate::layer::PackTimes;
 use crate::llb::{Executor, Graph, op, pb};
@@ -57,35 +58,34 @@ pub(super) fn solve(
     }
     let config = args.image_config.as_deref().map(config).transpose()?;
     let inputs = inputs(session, args, &graph)?;
-    let engine = engine(session, inside, &args.grants, (&args.caches, &args.limits), view)?;
+    let solvers = solvers(session, inside, &args.grants, (&args.caches, &args.limits), view)?;
     let (attest, caches) = (&args.attest, &args.caches);
     let work = Work { graph: Some(graph), inputs, config, epoch: session.global.epoch, outputs, attest, caches };
-    deliver(session, &engine, work, view)
+    deliver(session, &solvers, work, view)
 }
 
-/// Returns the engine for the graph of a stranger.
-pub(super) fn engine(
+/// Returns who solves the graph of a stranger.
+pub(super) fn solvers(
     session: &Session<'_>,
     inside: Inside,
     grants: &GrantArgs,
     (caches, limits): (&CacheArgs, &LimitArgs),
     view: &View,
-) -> Result<Embedded, Failure> {
-    let mut engine = session.engine(inside)?;
-    engine.executor = Executor { allowed: grants.allow.iter().copied().collect(), ..Executor::embedded() };
-    caches.open(&mut engine, view)?;
-    limits.apply(&mut engine)?;
-    Ok(engine)
+) -> Result<Solvers, Failure> {
+    let mut solvers = Solvers::open(session, inside, (caches, limits), view)?;
+    solvers.local.executor = Executor { allowed: grants.allow.iter().copied().collect(), ..Executor::embedded() };
+    Ok(solvers)
 }
 
 /// Solves a graph and writes its outputs.
 pub(super) fn deliver(
     session: &Session<'_>,
-    engine: &Embedded,
+    solvers: &Solvers,
     work: Work<'_>,
     view: &View,
 ) -> Result<ExitCode, Failure> {
     let Work { graph, inputs, config, epoch, outputs, attest, caches } = work;
+    let engine = &solvers.local;
     let platform = graph.as_ref().and_then(|graph| graph.vertex(&graph.output().vertex).platform.as_ref());
     let arch = platform.and_then(|platform| Arch::from_oci(&platform.architecture)).unwrap_or(Arch::X86_64);
     // Owners and times are the graph's own.
@@ -100,8 +100,8 @@ pub(super) fn deliver(
         ..ImageOptions::new(arch)
     };
     let said = if let Some(graph) = graph {
-        let solved = engine.solve(&graph, &inputs, view).map_err(BuildError::from)?;
-        caches.write(session, engine, &[&solved], view);
+        let solved = solvers.engine().solve(&graph, &inputs, view).map_err(BuildError::from)?;
+        solvers.leave(session, caches, &[&solved], view);
         if outputs.list.is_empty() {
             vec![match solved.snapshot.directory() {
                 Some(path) => path.display().to_string(),

@@ -2,18 +2,16 @@
 
 use std::fmt::Debug;
 
+use super::EngineError;
 use crate::cache::Caches;
 use crate::llb::{Executor, Graph};
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::sandbox::{Cancel, Launcher};
 use crate::snapshot::Snapshots;
-use crate::solver::{Bounds, Inputs, Jobs, Missing, SolveError, Solved, Solver};
+use crate::solver::{Bounds, Inputs, Jobs, Missing, Solved, Solver};
 use crate::source::{Origins, Stop};
 use crate::store::Store;
-
-/// Why an engine did not solve a graph; the same words for every engine.
-pub type EngineError = SolveError;
 
 /// Solves graphs.
 pub trait Engine: Debug {
@@ -62,7 +60,7 @@ impl Embedded {
     /// # Errors
     /// As `solve`, about what is in the store.
     pub fn missing(&self, graph: &Graph, inputs: &Inputs) -> Result<Missing, EngineError> {
-        self.solver(inputs, &self.origins, &self.cancel).missing(graph)
+        Ok(self.solver(inputs, &self.origins, &self.cancel).missing(graph)?)
     }
 
     fn solver<'a>(&'a self, inputs: &'a Inputs, origins: &'a Origins, cancel: &'a Cancel) -> Solver<'a> {
@@ -85,7 +83,7 @@ impl Embedded {
 
 impl Engine for Embedded {
     fn solve(&self, graph: &Graph, inputs: &Inputs, progress: &dyn Progress) -> Result<Solved, EngineError> {
-        self.solver(inputs, &self.origins, &self.cancel).solve(graph, progress)
+        Ok(self.solver(inputs, &self.origins, &self.cancel).solve(graph, progress)?)
     }
 }
 
@@ -101,6 +99,6 @@ pub struct Part<'a> {
 
 impl Engine for Part<'_> {
     fn solve(&self, graph: &Graph, inputs: &Inputs, progress: &dyn Progress) -> Result<Solved, EngineError> {
-        self.engine.solver(inputs, &self.origins, &self.cancel).solve(graph, progress)
+        Ok(self.engine.solver(inputs, &self.origins, &self.cancel).solve(graph, progress)?)
     }
 }

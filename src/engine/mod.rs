@@ -1,8 +1,12 @@
 //! Who solves a graph. An engine knows nothing of Python, recipes or releases: graph in, tree in the store out.
 //!
-//! [`Embedded`] works the graph off in this process. A remote BuildKit will be the second implementation; both end at
-//! the store, so that `export` and `release` never learn who built.
+//! [`Embedded`] works the graph off in this process; [`BuildKit`] has a daemon do it, or one of several. Both end at the
+//! store, so that `export` and `release` never learn who built.
 
+mod buildkit;
 mod embedded;
+mod error;
 
-pub use embedded::{Embedded, Engine, EngineError, Part};
+pub use buildkit::{BuildKit, Daemons};
+pub use embedded::{Embedded, Engine, Part};
+pub use error::EngineError;

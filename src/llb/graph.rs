@@ -213,7 +213,12 @@ impl Graph {
 
     /// Returns the bytes of the wire form, what `dockless solve` and BuildKit read.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.marshal().encode_to_vec()
+        let mut definition = self.marshal();
+        if let Some(source) = &mut definition.source {
+            // An entry without places is written as one without a value, which BuildKit refuses to read.
+            source.locations.retain(|_, places| !places.locations.is_empty());
+        }
+        definition.encode_to_vec()
     }
 
     /// Reads the bytes of a definition.

@@ -32,22 +32,45 @@ pub(super) async fn authorize(
     plain: bool,
 ) -> Result<Option<HeaderValue>, RegistryError> {
     let wrong = |reason: String| RegistryError::Token { what: what.to_owned(), reason };
-    let challenges: Vec<Challenge> =
-        headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| challenge(value.to_str().ok()?)).collect();
-    let bearer = challenges.into_iter().max_by_key(|challenge| matches!(challenge, Challenge::Bearer { .. }));
+    let bearer = challenges(headers).into_iter().max_by_key(|challenge| matches!(challenge, Challenge::Bearer { .. }));
     let (realm, service, scope) = match bearer {
         None => return Ok(None),
         Some(Challenge::Basic) => return Ok(credential.and_then(basic)),
         Some(Challenge::Bearer { realm, service, scope }) => (realm, service, scope),
     };
-    let mut url = Url::parse(&realm).map_err(|_| wrong(format!("`{realm}` is no place to ask for a token")))?;
+    // One parameter may hold several scopes, but each of them is one parameter of the request.
+    let scopes: Vec<&str> = scope.as_deref().unwrap_or_default().split(' ').collect();
+    let body = ask(line, what, (&realm, service.as_deref(), &scopes), credential, plain).await?;
+    bearer_header(&body).map(Some).ok_or_else(|| wrong("the answer to the request for a token has none".to_owned()))
+}
+
+fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| challenge(value.to_str().ok()?)).collect()
+}
+
+/// Tells whether a registry's challenges name `realm` as the place that gives tokens.
+pub(super) fn names_realm(headers: &HeaderMap, realm: &str) -> bool {
+    challenges(headers)
+        .iter()
+        .any(|challenge| matches!(challenge, Challenge::Bearer { realm: own, .. } if own == realm))
+}
+
+/// Asks a realm for a token and returns what it says.
+pub(super) async fn ask(
+    line: &Line,
+    what: &str,
+    (realm, service, scopes): (&str, Option<&str>, &[&str]),
+    credential: Option<&Credential>,
+    plain: bool,
+) -> Result<Vec<u8>, RegistryError> {
+    let wrong = |reason: String| RegistryError::Token { what: what.to_owned(), reason };
+    let mut url = Url::parse(realm).map_err(|_| wrong(format!("`{realm}` is no place to ask for a token")))?;
     if url.scheme() != "https" && !(plain && url.scheme() == "http") {
         return Err(wrong(format!("tokens of `{realm}` would travel without encryption")));
     }
     let mut pairs: Vec<(&str, &str)> = Vec::new();
-    pairs.extend(service.as_deref().map(|service| ("service", service)));
-    // One parameter may hold several scopes, but each of them is one parameter of the request.
-    pairs.extend(scope.as_deref().unwrap_or_default().split(' ').filter(|s| !s.is_empty()).map(|s| ("scope", s)));
+    pairs.extend(service.map(|service| ("service", service)));
+    pairs.extend(scopes.iter().filter(|scope| !scope.is_empty()).map(|scope| ("scope", *scope)));
     let client = line.http.client();
     let request = if let Some(Credential::Identity { token }) = credential {
         pairs.extend([("grant_type", "refresh_token"), ("client_id", "dockless"), ("refresh_token", token)]);
@@ -67,8 +90,7 @@ pub(super) async fn authorize(
     };
     let asked = format!("the token for {what}");
     let response = line.judge(&asked, line.send(&asked, request).await?).await?;
-    let body = line.body(&asked, response, MOST).await?;
-    bearer_header(&body).map(Some).ok_or_else(|| wrong("the answer to the request for a token has none".to_owned()))
+    line.body(&asked, response, MOST).await
 }
 
 fn bearer_header(body: &[u8]) -> Option<HeaderValue> {

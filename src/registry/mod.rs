@@ -48,6 +48,7 @@ mod reach;
 mod referrers;
 mod repository;
 mod request;
+mod token;
 
 pub use crate::oci::Reference;
 pub use config::{config, layout_config};
@@ -62,3 +63,4 @@ pub use platform::Platform;
 pub use reach::Reached;
 pub use referrers::{Referrer, referrers};
 pub use repository::{ORIGINS, Registry, Repository};
+pub use token::Token;

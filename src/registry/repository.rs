@@ -24,8 +24,8 @@ pub const ORIGINS: &str = "origins";
 /// Registries as this run sees them.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    settings: Settings,
-    credentials: Arc<Credentials>,
+    pub(super) settings: Settings,
+    pub(super) credentials: Arc<Credentials>,
     hosts: Arc<Hosts>,
     /// Addresses that did not answer: nobody waits for them twice.
     silent: Arc<Mutex<BTreeSet<String>>>,

@@ -34,12 +34,16 @@ pub(super) fn of_tree(facts: &mut VariantFacts, root: &Path, components: &[attes
     facts.unpacked = described.as_ref().zip(sizes.as_ref()).map(|(text, sizes)| sizes.tree + text.len() as u64);
     let mut all: BTreeMap<&str, Component> = BTreeMap::new();
     for component in components.iter().filter(|component| is_own(component)) {
-        all.entry(&component.name).or_insert_with(|| Component {
+        let once = all.entry(&component.name).or_insert_with(|| Component {
             name: component.name.clone(),
             version: component.version.clone(),
             license: component.license.expression.clone(),
             size: None,
         });
+        // The same code twice, in versions of its own.
+        if once.version.split(", ").all(|version| version != component.version) {
+            once.version = format!("{}, {}", once.version, component.version);
+        }
     }
     let shares = sizes.map(|sizes| shares(&sizes, |name| all.contains_key(name))).unwrap_or_default();
     for (name, bytes) in shares {

@@ -11,7 +11,7 @@ use super::recorder::Recorder;
 use super::{Proof, ProofError};
 use crate::attest::{self, Asked, AttestError, Document, Format, Input, Kind};
 use crate::build::{BuildError, Corridor, Project, inputs};
-use crate::engine::{Embedded, Engine as _};
+use crate::engine::{Daemons, Embedded, Engine};
 use crate::llb::Graph;
 use crate::oci::Digest;
 use crate::progress::{Event, Phase, Progress};
@@ -92,6 +92,8 @@ pub struct Maker<'a> {
     pub project: &'a Project,
     /// Who builds; its jobs are those of everything.
     pub engine: &'a Embedded,
+    /// Who solves in its place.
+    pub daemons: Option<&'a Daemons>,
     /// `SOURCE_DATE_EPOCH` in seconds since 1970.
     pub epoch: u64,
     /// The commit that the recipes are of, where git knows it, and whether they differ from it.
@@ -177,7 +179,10 @@ impl Maker<'_> {
     ) -> Result<Solved, VariantError> {
         let Tree { request, lowered } = tree;
         crate::build::say(lowered, std::slice::from_ref(request), cell.variant.arch, recorder);
-        let part = self.engine.part(cancel.clone());
+        let part: Box<dyn Engine + '_> = match self.daemons {
+            Some(daemons) => Box::new(daemons.engine(self.engine, cancel.clone())),
+            None => Box::new(self.engine.part(cancel.clone())),
+        };
         let solved = part.solve(&lowered.graph, &inputs(self.project, lowered), recorder).map_err(BuildError::from)?;
         recorder.event(&Event::Variant { name: &cell.title(), phase: Phase::Packing });
         let artifact = recorder.during(&format!("packing {name}"), || self.pack(&solved, cancel))?;

@@ -451,7 +451,7 @@ fn times(stat: &Stat) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn xattrs(file: impl AsFd) -> Result<Vec<(CString, Vec<u8>)>, Errno> {
+pub(super) fn xattrs(file: impl AsFd) -> Result<Vec<(CString, Vec<u8>)>, Errno> {
     let mut names: Vec<u8> = Vec::new();
     loop {
         let length = match rustix::fs::flistxattr_query(&file) {

@@ -16,7 +16,8 @@
 //! apt ............ this machine's mirrors and its resolver
 //! download ....... one file of any address, revalidated; filename: what it is called
 //! git ............ a repository at a commit, by the machine's `git`
-//! local .......... a user's directory, by value; follow: links among its paths; look: whether it has changed
+//! local .......... a user's directory, by value; follow: links among its paths; look: whether it has changed;
+//!                  listing: its entries in order, for who sends them
 //! lock ........... `dockless lock` for root filesystems
 //! ```
 //!
@@ -34,6 +35,7 @@ pub mod git;
 mod headers;
 mod http;
 mod identifier;
+mod listing;
 mod local;
 mod lock;
 mod look;
@@ -50,6 +52,7 @@ pub use download::{Downloaded, FileAttributes, HttpSource, Secrets, download};
 pub use error::SourceError;
 pub use fetch::{LARGEST, PARALLEL, fetch, fetch_all};
 pub use identifier::{Identifier, IdentifierError, LocalSource, ResolveMode};
+pub use listing::{Listed, Listing};
 pub use local::{Copied, local};
 pub use lock::{assemble_root, read_rootfs, read_roots, update_rootfs};
 pub use look::{Look, look};

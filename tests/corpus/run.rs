@@ -38,6 +38,8 @@ pub(crate) struct Place {
     start: i64,
     /// What kind of machine and user this is, for exceptions.
     kinds: Vec<&'static str>,
+    /// Options that say who solves.
+    engine: Vec<String>,
 }
 
 /// What came out.
@@ -68,6 +70,11 @@ fn wanted() -> String {
 impl Place {
     /// Unpacks the corpus and makes the base; `None`, said aloud, where this machine can do no such thing.
     pub(crate) fn new() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    /// As `new`, with options that say who solves.
+    pub(crate) fn with(engine: &[String]) -> Option<Self> {
         let trials = support::cell::launcher().probe(Path::new("/tmp")).expect("the probe runs").trials;
         if !trials.can_run() {
             skip("userns", &format!("{trials:?}"));
@@ -93,7 +100,8 @@ impl Place {
             exceptions: Exceptions::parse(&fixture("exceptions.toml")),
             base: Listing::new(),
             start: now(),
-            kinds: Vec::new(),
+            kinds: if engine.is_empty() { Vec::new() } else { vec!["buildkit"] },
+            engine: engine.to_vec(),
             directory,
         };
         let mut builder = GraphBuilder::new();
@@ -120,7 +128,7 @@ impl Place {
     fn solve(&self, definition: &[u8], arguments: &[String]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dockless"));
         command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["solve", "--progress", "plain", "--store"]);
-        command.arg(self.path().join("store")).args(arguments);
+        command.arg(self.path().join("store")).args(&self.engine).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         // A definition that is refused early may not be read to its end: the answer says why.

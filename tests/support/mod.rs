@@ -1,5 +1,6 @@
 //! What tests share: temporary places, a registry, and skipping aloud.
 
+pub(crate) mod buildkit;
 pub(crate) mod cell;
 pub(crate) mod container;
 pub(crate) mod forge;

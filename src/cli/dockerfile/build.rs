@@ -9,14 +9,14 @@ use super::base::Bases;
 use super::context::{Places, dockerfile, missing};
 use crate::build::BuildError;
 use crate::cli::args;
+use crate::cli::engine::Solvers;
 use crate::cli::failure::Failure;
 use crate::cli::grant::GrantArgs;
 use crate::cli::output::OutputType;
 use crate::cli::progress::View;
 use crate::cli::session::{Inside, Session, stop};
-use crate::cli::solve::{Work, deliver, engine};
+use crate::cli::solve::{Work, deliver, solvers};
 use crate::dockerfile::{self as room, Context, Dockerfile, Lowered, Options, is_repository};
-use crate::engine::{Embedded, Engine as _};
 use crate::llb::{Entitlement, Graph};
 use crate::oci::Digest;
 use crate::policy::Policies;
@@ -41,7 +41,7 @@ struct Around<'a> {
     stop: Stop,
     view: &'a View,
     /// Where a repository can be looked into.
-    engine: Option<&'a Embedded>,
+    solvers: Option<&'a Solvers>,
 }
 
 /// Builds a Dockerfile whose files are in `place`.
@@ -62,7 +62,8 @@ pub(in crate::cli) fn build(
     if args.dockerfile.network == NetworkArg::Host {
         grants.allow.push(Entitlement::NetworkHost);
     }
-    let engine = engine(session, inside, &grants, (&args.caches, &args.limits), view)?;
+    let solvers = solvers(session, inside, &grants, (&args.caches, &args.limits), view)?;
+    let engine = &solvers.local;
     let around = Around {
         session,
         store: &engine.store,
@@ -70,7 +71,7 @@ pub(in crate::cli) fn build(
         policies: grants.policies()?,
         stop: engine.origins.stop.clone(),
         view,
-        engine: Some(&engine),
+        solvers: Some(&solvers),
     };
     let (lowered, mut inputs) = around.lower(&args.dockerfile, place, &grants)?;
     grants.fill(&mut inputs)?;
@@ -84,7 +85,7 @@ pub(in crate::cli) fn build(
         attest: &args.attest,
         caches: &args.caches,
     };
-    deliver(session, &engine, work, view)
+    deliver(session, &solvers, work, view)
 }
 
 /// Returns the graph of a Dockerfile.
@@ -98,7 +99,7 @@ pub(in crate::cli) fn graph(
     let (store, registry) = (session.store()?, session.registry(cancel)?);
     let policies = Policies::default();
     let around =
-        Around { session, store: &store, registry: &registry, policies, stop: stop(cancel), view, engine: None };
+        Around { session, store: &store, registry: &registry, policies, stop: stop(cancel), view, solvers: None };
     Ok(around.lower(args, place, &GrantArgs::default())?.0.graph)
 }
 
@@ -185,7 +186,7 @@ impl Around<'_> {
         address: &str,
         grants: &GrantArgs,
     ) -> Result<(String, String), Failure> {
-        let Some(engine) = self.engine else {
+        let Some(solvers) = self.solvers else {
             let message = "the Dockerfile of a repository is not fetched for its graph alone: clone it first";
             return Err(Failure::Usage { message: message.to_owned() });
         };
@@ -199,8 +200,8 @@ impl Around<'_> {
         let graph = graph.with_sources(|_, source| self.policies.evaluate(source))?;
         let mut inputs = Inputs::default();
         grants.fill(&mut inputs)?;
-        let solved = engine.solve(&graph, &inputs, self.view).map_err(BuildError::from)?;
-        let tree = engine.snapshots.read(&solved.snapshot)?;
+        let solved = solvers.engine().solve(&graph, &inputs, self.view).map_err(BuildError::from)?;
+        let tree = solvers.local.snapshots.read(&solved.snapshot)?;
         Ok((name, dockerfile(&tree.path().join("Dockerfile"))?))
     }
 }

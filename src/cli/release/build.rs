@@ -1,5 +1,6 @@
 //! The matrix: built, packed and tested, as many variants at a time as there are jobs.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -7,6 +8,7 @@ use std::time::Instant;
 use super::args::{Release, StageArg};
 use super::finish::{Done, Finish};
 use super::plan::{cells, check_place};
+use crate::cli::engine::Solvers;
 use crate::cli::failure::Failure;
 use crate::cli::forge::now;
 use crate::cli::progress::View;
@@ -32,17 +34,19 @@ pub(in crate::cli) fn build(
     let (began, started) = (Instant::now(), now());
     let project = session.project()?;
     check_place(&args.place())?;
-    let mut engine = session.engine(inside)?;
-    args.caches.open(&mut engine, view)?;
-    args.limits.apply(&mut engine)?;
+    let solvers = Solvers::open(session, inside, (&args.caches, &args.limits), view)?;
+    let (engine, daemons) = (&solvers.local, solvers.daemons.as_ref());
     let epoch = session.epoch(&project);
     let cells = cells(session, args, &project, view)?;
     let finish = Finish::new(session, args, view)?;
     let checkout = checkout(&project.root)?;
     let commit = commit_of_recipes(checkout.as_ref(), view);
     let maker =
-        Maker { checkout, project: &project, engine: &engine, epoch, full: args.full, began, several: cells.len() > 1 };
-    maker.check_room(&cells, &args.place())?;
+        Maker { checkout, project: &project, engine, daemons, epoch, full: args.full, began, several: cells.len() > 1 };
+    // Steps of daemons take their room.
+    if daemons.is_none() {
+        maker.check_room(&cells, &args.place())?;
+    }
     let tester = Tester { store: &engine.store, launcher: &engine.launcher, jobs: &engine.jobs, began };
     let tester = (args.stage != Some(StageArg::Build)).then_some(tester);
     let made: Vec<Mutex<Option<Built>>> = cells.iter().map(|_| Mutex::new(None)).collect();
@@ -62,7 +66,11 @@ pub(in crate::cli) fn build(
     let ended = |index: usize, end: &Ended<_, _>| {
         view.event(&Event::Variant { name: &cells[index].title(), phase: end.phase() });
     };
-    let pace = Pace { lanes: session.jobs(), keep_going: args.keep_going, timeout: args.timeout };
+    // A variant at each daemon costs nothing here while it is built.
+    let lanes = daemons
+        .and_then(|daemons| NonZeroUsize::new(daemons.count()))
+        .map_or(session.jobs(), |at_least| session.jobs().max(at_least));
+    let pace = Pace { lanes, keep_going: args.keep_going, timeout: args.timeout };
     let ends = release::each(cells.len(), pace, &engine.cancel, act, ended)?;
     let made = made.into_iter().map(|built| built.into_inner().unwrap_or_else(PoisonError::into_inner));
     let (mut all, mut solved) = (Vec::new(), Vec::new());
@@ -72,7 +80,7 @@ pub(in crate::cli) fn build(
         solved.extend(of);
     }
     // Also of what failed: the next job begins where this one ended.
-    args.caches.write(session, &engine, &solved.iter().collect::<Vec<_>>(), view);
+    solvers.leave(session, &args.caches, &solved.iter().collect::<Vec<_>>(), view);
     let first = cells.first().map(|cell| cell.profile);
     let same = first.filter(|first| cells.iter().all(|cell| cell.profile == *first));
     let description = Description {
