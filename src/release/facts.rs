@@ -40,7 +40,7 @@ pub(super) fn of_tree(facts: &mut VariantFacts, root: &Path, components: &[attes
             license: component.license.expression.clone(),
             size: None,
         });
-        // Such as setuptools, of which pip has an older one inside.
+        // The same code twice, in versions of its own.
         if once.version.split(", ").all(|version| version != component.version) {
             once.version = format!("{}, {}", once.version, component.version);
         }
