@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::forge::{COMMIT, File, Hub, Odd, Release, State, TAG, TOKEN, dist, now};
+use crate::support::forge::{COMMIT, File, Hub, Odd, Release, State, TAG, TOKEN, date, dist, now};
 
 /// Of each release: its tag, its age in days, and a file that it has.
 const RELEASES: [(&str, i64, &str); 7] = [
@@ -30,8 +30,7 @@ fn ago(days: i64) -> String {
 
 /// A server whose clock is right, with all of them.
 fn state() -> State {
-    let mut state =
-        State { date: Some(jiff::fmt::rfc2822::to_string(&utc(now())).expect("a date")), ..State::default() };
+    let mut state = State { date: Some(date()), ..State::default() };
     for (tag, days, file) in RELEASES {
         let id = state.new_id();
         let file = File { id, name: file.to_owned(), bytes: b"x".to_vec(), whole: true };
@@ -44,10 +43,6 @@ fn state() -> State {
     state
 }
 
-fn utc(seconds: i64) -> jiff::Zoned {
-    jiff::Timestamp::from_second(seconds).expect("a time").to_zoned(jiff::tz::TimeZone::UTC)
-}
-
 fn tags(hub: &Hub) -> Vec<String> {
     hub.state().releases.iter().map(|release| release.tag.clone()).collect()
 }
@@ -55,7 +50,8 @@ fn tags(hub: &Hub) -> Vec<String> {
 fn run(arguments: &[&str], here: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dockless"));
     command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", here).current_dir(here);
-    command.env("DOCKLESS_PROGRESS", "plain").env("GITHUB_TOKEN", TOKEN).env("GITLAB_TOKEN", TOKEN);
+    command.env("DOCKLESS_PROGRESS", "plain");
+    command.env("GITHUB_TOKEN", TOKEN).env("GITLAB_TOKEN", TOKEN).env("GITEA_TOKEN", TOKEN);
     command.output().expect("the binary runs")
 }
 
@@ -70,8 +66,12 @@ fn left() -> Vec<&'static str> {
 #[test]
 fn what_has_expired_is_listed_and_removed_only_when_asked() {
     let here = TempDir::new().expect("a place");
-    for (place, dest) in [("github", "o/r"), ("gitlab", "g/p")] {
-        let hub = if place == "github" { Hub::github(state(), |_| Odd::No) } else { Hub::gitlab(state(), |_| Odd::No) };
+    for (place, dest) in [("github", "o/r"), ("gitea", "o/r"), ("gitlab", "g/p")] {
+        let hub = match place {
+            "github" => Hub::github(state(), |_| Odd::No),
+            "gitea" => Hub::gitea(state(), |_| Odd::No),
+            _ => Hub::gitlab(state(), |_| Odd::No),
+        };
         let server = hub.server.url("");
         let arguments = ["expire", "--to", place, "--dest", dest, "--server", &server];
         let listed = run(&arguments, here.path());
@@ -183,6 +183,51 @@ fn publishing_removes_what_has_expired_when_asked_and_only_when_it_succeeded() {
         ["publish", dist, "--to", "github", "--dest", "o/r", "--server", &server, "--tag", TAG, "--commit", COMMIT];
     assert!(!run(&[&arguments[..], &["--expire"]].concat(), here.path()).status.success());
     assert_eq!(tags(&hub).len(), RELEASES.len());
+}
+
+#[test]
+fn the_release_before_is_the_newest_of_the_channel_and_not_the_one_that_is_made() {
+    let here = TempDir::new().expect("a place");
+    // Of each release, its description says which one it is.
+    let described = || {
+        let mut state = state();
+        let State { releases, packages, .. } = &mut state;
+        for release in releases {
+            let text = json!({ "format": 1, "tag": release.tag, "variants": [] }).to_string();
+            let file =
+                File { id: 100 + release.id, name: "release.json".to_owned(), bytes: text.into_bytes(), whole: true };
+            packages.push((release.tag.clone(), file.clone()));
+            release.files.push(file);
+        }
+        packages.sort_by(|one, other| one.0.cmp(&other.0));
+        state
+    };
+    for (place, dest) in [("github", "o/r"), ("gitea", "o/r"), ("gitlab", "g/p")] {
+        let hub = match place {
+            "github" => Hub::github(described(), |_| Odd::No),
+            "gitea" => Hub::gitea(described(), |_| Odd::No),
+            _ => Hub::gitlab(described(), |_| Odd::No),
+        };
+        let server = hub.server.url("");
+        let before = |tag: &[&str]| {
+            let arguments = [&["previous", "--to", place, "--dest", dest, "--server", &server], tag].concat();
+            let run = run(&arguments, here.path());
+            assert!(run.status.success(), "{place}: {}", text(&run.stderr));
+            (text(&run.stdout), text(&run.stderr))
+        };
+        assert!(before(&[]).1.contains("the release before is v1.2"), "{place}");
+        // Its own is left out; what others made has no sums, and is none.
+        assert!(before(&["--tag", "v1.2"]).0.contains(r#""tag":"v1.0""#), "{place}");
+        assert!(before(&["--tag", "dev-2026-11-26"]).0.contains(r#""tag":"dev-2""#), "{place}");
+        assert!(before(&["--channel", "dev"]).0.contains(r#""tag":"dev-2""#), "{place}");
+    }
+    let nothing = run(&["previous", "--to", "dir", "--dest", "absent"], here.path());
+    assert!(nothing.status.success() && nothing.stdout.is_empty(), "{}", text(&nothing.stderr));
+    // What a first release has before it, and `describe` takes.
+    let place = dist();
+    fs::write(here.path().join("previous.json"), "").expect("written");
+    let directory = place.path().to_str().expect("text");
+    assert!(run(&["describe", directory, "--previous", "previous.json"], here.path()).status.success());
 }
 
 #[test]

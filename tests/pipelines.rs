@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 use crate::fetching_server::Server;
-use crate::support::forge::{Hub, Odd, State, TOKEN};
+use crate::support::forge::{Hub, Odd, State, TOKEN, date};
 use crate::support::skip;
 
 /// Takes the place of the compiler: there is a command already.
@@ -27,12 +27,13 @@ set -eu
 [ "$1 ${2-}" = "release --stage" ] || exec "$REAL" "$@"
 stage=$3
 shift 3
-given='' out=dist arch='' tag=''
+given='' out=dist arch='' tag='' previous=''
 while [ $# -gt 0 ]; do
     case $1 in
     --out) out=$2 && shift ;;
     --arch) arch=$2 && shift ;;
     --tag) tag=$2 && shift ;;
+    --previous) previous=$2 && shift ;;
     --timeout | --cache-from | --cache-to) shift ;;
     -*) echo "unknown option $1" >&2 && exit 2 ;;
     *) given="$given $1" ;;
@@ -54,7 +55,7 @@ package)
 release)
     for place in $given; do cp "$place"/* "$out"; done
     (cd "$out" && sha256sum ./*.tar.gz | sed 's| \./| |' >SHA256SUMS)
-    "$REAL" describe "$out" --tag "$tag"
+    "$REAL" describe "$out" --tag "$tag" --previous "$previous"
     ;;
 esac
 "#;
@@ -134,12 +135,13 @@ fn said(output: &Output) -> String {
 #[test]
 fn the_pipeline_of_gitlab_leads_from_the_matrix_to_a_release() {
     let Some(checkout) = Checkout::new() else { return };
-    let hub = Hub::gitlab(State::default(), |_| Odd::No);
+    let hub = Hub::gitlab(State { date: Some(date()), ..State::default() }, |_| Odd::No);
     let address = hub.server.url("api/v4");
     let variables = [("CI_API_V4_URL", address.as_str()), ("CI_PROJECT_ID", "g/p"), ("CI_JOB_TOKEN", TOKEN)];
     let run = checkout.run(&variables);
     let said = said(&run);
     assert!(run.status.success() && !said.contains(TOKEN), "{said}");
+    assert!(said.contains("there is no release before") && said.contains("nothing has expired"), "{said}");
     let state = hub.state();
     let tarballs: Vec<String> = state.names().into_iter().filter(|name| name.ends_with(".tar.gz")).collect();
     let expected: Vec<String> = ["3.10", "3.11", "3.12"]
@@ -161,7 +163,7 @@ fn the_pipeline_of_gitlab_leads_from_the_matrix_to_a_release() {
 #[test]
 fn one_version_can_be_asked_for_and_a_failure_is_told_and_publishes_nothing() {
     let Some(checkout) = Checkout::new() else { return };
-    let (hub, hook) = (Hub::gitlab(State::default(), |_| Odd::No), Server::of(b"ok"));
+    let (hub, hook) = (Hub::gitlab(State { date: Some(date()), ..State::default() }, |_| Odd::No), Server::of(b"ok"));
     let (address, slack) = (hub.server.url("api/v4"), hook.url("services/T0/B0/secret"));
     let variables = [
         ("VERSION", "3.11"),

@@ -148,6 +148,7 @@ fn the_first_failure_ends_all_and_leaves_logs_and_no_directory() {
     assert!(begin.elapsed() < Duration::from_secs(15), "what ran was not stopped: {said}");
     assert!(paths.is_empty() && said.contains("error: 3.12-x86: step `python 3.12.6` failed: exit code 7"), "{said}");
     assert!(said.contains("the reason") && said.contains("`dist.failed`"), "{said}");
+    assert!(said.contains("\n3.12-x86_64 skipped\n") && said.contains("\n3.12-x86 failed\n"), "{said}");
     assert!(!here(&bench).join("dist").exists());
     let failed = here(&bench).join("dist.failed");
     let of = |name: &str, outcome| (name.to_owned(), outcome);

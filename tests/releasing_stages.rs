@@ -54,7 +54,7 @@ pub(crate) fn made(place: &Path, of: Stage, version: &str, arch: &str, commit: &
 }
 
 /// Two packages, as two jobs make them.
-fn packages() -> TempDir {
+pub(crate) fn packages() -> TempDir {
     let place = TempDir::new().expect("a place");
     made(&place.path().join("a"), Stage::Package, "3.11", "x86_64", COMMIT);
     made(&place.path().join("b"), Stage::Package, "3.12", "x86", COMMIT);

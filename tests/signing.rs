@@ -6,10 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use dockless::dist::Stage;
 use tempfile::TempDir;
 
-use crate::releasing_stages::{COMMIT, made};
+use crate::releasing_stages::packages;
 use crate::support::release::{STEM, TARBALL, forge, release};
 use crate::support::skip;
 use crate::verifying::text;
@@ -300,29 +299,32 @@ fn keys_that_have_expired_or_are_revoked_since_are_believed_no_more() {
 }
 
 #[test]
-fn the_last_stage_of_a_release_signs_it_whole_or_leaves_nothing() {
+fn a_release_appears_signed_or_not_at_all() {
     let Some(keys) = Keys::new() else { return };
-    let place = TempDir::new().expect("a place");
-    let here = place.path();
-    made(&here.join("package"), Stage::Package, "3.12", "x86", COMMIT);
-    let id = keys.make("Release <release@example.org>", "0", &[]);
-    let secret = keys.secret(&id);
-    let join = ["release", "--stage", "release"];
-    let key = ("DOCKLESS_GPG_KEY", secret.as_str());
-    // A key that cannot sign is found before anything is written.
-    let wrong = keys.dockless(here, &join, &[key, ("DOCKLESS_GPG_PASSPHRASE", "wrong")]);
-    assert!(!wrong.status.success() && !here.join("dist").exists(), "{}", text(&wrong.stderr));
-    let signed = keys.dockless(here, &join, &[key, ("DOCKLESS_GPG_PASSPHRASE", PASSPHRASE)]);
-    assert!(signed.status.success(), "{}", text(&signed.stderr));
-    for name in ["release-3.12-x86.tar.gz", "SHA256SUMS"] {
-        let (file, signature) = (here.join("dist").join(name), here.join("dist").join(format!("{name}.asc")));
-        let checked = keys.gpg(&["--verify", &signature.display().to_string(), &file.display().to_string()], "");
-        assert!(checked.status.success(), "{name}: {}", text(&checked.stderr));
+    let place = packages();
+    let id = keys.make("Release <r@example.org>", "1y", &[]);
+    let release = |key: &str, variables: &[(&str, &str)]| {
+        keys.forget();
+        let arguments = ["release", "--stage", "release", "a", "b", "--key", key];
+        keys.dockless(place.path(), &arguments, variables)
+    };
+    refused(&release("nobody@example.org", &[]), 2, "there is no secret key");
+    refused(&release(&id, &[("DOCKLESS_GPG_PASSPHRASE", "wrong")]), 2, "the passphrase of the key");
+    let dist = place.path().join("dist");
+    assert!(!dist.exists(), "a release that cannot be signed is none");
+    let run = keys.dockless(place.path(), &["release", "--stage", "package", "a", "--key", &id], &[]);
+    refused(&run, 2, "--key is for --stage release");
+    let run = release(&id, &[("DOCKLESS_GPG_PASSPHRASE", PASSPHRASE)]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let three = ["SHA256SUMS.asc", "release-3.11-x86_64.tar.gz.asc", "release-3.12-x86.tar.gz.asc"];
+    assert_eq!(signatures(&dist), three);
+    let notes = fs::read_to_string(dist.join("RELEASE_NOTES.md")).expect("notes");
+    assert!(notes.contains("gpg --verify release-3.1"), "{notes}");
+    for name in three {
+        let (signature, file) = (dist.join(name), dist.join(name.trim_end_matches(".asc")));
+        let words = ["--verify", signature.to_str().expect("text"), file.to_str().expect("text")];
+        assert!(keys.gpg(&words, "").status.success(), "{name}");
     }
-    let notes = fs::read_to_string(here.join("dist/RELEASE_NOTES.md")).expect("notes");
-    assert!(notes.contains("gpg --verify release-3.12-x86.tar.gz.asc"), "{notes}");
-    let refused = keys.dockless(here, &["release", "--stage", "package", "--key", &id], &[]);
-    assert!(text(&refused.stderr).contains("--key is for --stage release"), "{}", text(&refused.stderr));
 }
 
 #[test]
@@ -335,10 +337,8 @@ fn notes_that_would_belie_a_signature_are_refused() {
     let before = fs::read(place.path().join("SHA256SUMS")).expect("sums");
     refused(&keys.dockless(place.path(), &["describe", "."], &[]), 2, "Describe first, then sign");
     assert_eq!(fs::read(place.path().join("SHA256SUMS")).expect("sums"), before);
-    // Described before, it may be described again: nothing changes.
     let place = release();
-    for command in [vec!["describe", "."], vec!["sign", ".", "--key", &id], vec!["describe", "."], vec!["verify", "."]]
-    {
+    for command in [vec!["describe", "."], vec!["sign", ".", "--key", &id], vec!["verify", "."]] {
         let run = keys.dockless(place.path(), &command, &pass);
         assert!(run.status.success(), "{command:?}: {}", text(&run.stderr));
     }

@@ -134,6 +134,9 @@ pub(crate) enum Command {
     /// Lists releases that are older than their channel keeps them, and removes them when asked
     #[command(after_help = super::expire::EXAMPLES)]
     Expire(super::expire::Expire),
+    /// Prints release.json of the newest release, for the notes of the next one
+    #[command(after_help = super::previous::EXAMPLES)]
+    Previous(super::previous::Previous),
     /// Prints the tag of the next release
     Tag(super::tag::Tag),
     /// Writes notes, metrics and report into a release directory

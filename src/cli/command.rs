@@ -24,7 +24,8 @@ use super::scan::scan;
 use super::session::{Inside, Session, variable};
 use super::solve::solve;
 use super::{
-    doctor, expire, profile, proof, publish, rebuild, recipe_image, report, sign, signals, suite, tag, trials, verify,
+    doctor, expire, previous, profile, proof, publish, rebuild, recipe_image, report, sign, signals, suite, tag,
+    trials, verify,
 };
 use crate::attest::Asked;
 use crate::build::{BuildError, Corridor, Project};
@@ -92,6 +93,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             let cancel = Cancel::new()?;
             signals::cancel_on_signals(&cancel)?;
             watched(&session, |view| expire::expire(&session, args, &cancel, view))
+        }
+        Command::Previous(args) => {
+            let cancel = Cancel::new()?;
+            signals::cancel_on_signals(&cancel)?;
+            watched(&session, |view| previous::previous(&session, args, &cancel, view))
         }
         Command::Tag(args) => tag::tag(&session, args),
         Command::Describe(args) => describe(&session, args),

@@ -48,7 +48,7 @@ pub(super) fn describe(session: &Session<'_>, args: &Describe) -> Result<ExitCod
     let dist = Dist::open(&args.dist).map_err(PublishError::from)?;
     let mut release = description(&dist);
     release.tag = args.tag.clone().or(release.tag);
-    let previous = args.previous.as_deref().map(|path| previous(session, path, &release)).transpose()?;
+    let previous = args.previous.as_deref().map(|path| previous(session, path, &release)).transpose()?.flatten();
     let template = args.template.as_deref().map(read).transpose()?;
     let notes = summary::notes(&release, dist.assets(), previous.as_ref(), template.as_deref());
     let notes = notes.map_err(|error| Failure::Usage { message: error.to_string() })?;
@@ -106,15 +106,20 @@ pub(super) fn description(dist: &Dist) -> Description {
     Description { format: dist::FORMAT, variants: dist.tarballs().map(variant).collect(), ..Description::default() }
 }
 
-pub(super) fn previous(session: &Session<'_>, path: &Path, release: &Description) -> Result<Previous, Failure> {
+/// Reads the release before; an empty file, which `dockless previous` leaves before the first one, is none.
+pub(super) fn previous(session: &Session<'_>, path: &Path, release: &Description) -> Result<Option<Previous>, Failure> {
     let file = if path.is_dir() { path.join("release.json") } else { path.to_owned() };
-    let parsed = Description::parse(&read(&file)?);
+    let text = read(&file)?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let parsed = Description::parse(&text);
     let before = parsed.map_err(|reason| Failure::Usage { message: format!("`{}`: {reason}", file.display()) })?;
     let commits = match (&before.commit, &release.commit) {
         (Some(before), Some(after)) => commits_since(session, before, after)?,
         _ => Vec::new(),
     };
-    Ok(Previous { release: before, commits })
+    Ok(Some(Previous { release: before, commits }))
 }
 
 fn prepared(dist: &Path, text: &str) -> Result<tempfile::NamedTempFile, Failure> {

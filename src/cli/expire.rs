@@ -90,6 +90,31 @@ impl Shelves<'_> {
         delete: bool,
         (cancel, view): (&Cancel, &View),
     ) -> Result<Vec<String>, Failure> {
+        self.open(session, cancel, |whose| {
+            let expired = publish::expired(whose, retention, view)?;
+            for one in &expired {
+                let published = jiff::Timestamp::from_second(one.published).unwrap_or_default();
+                let message = format!("{} of the channel {} was published {published}", one.tag, one.channel);
+                view.event(&Event::Note { message: &message });
+            }
+            let removed = if delete { publish::remove(whose, &expired, view)? } else { 0 };
+            let message = match (expired.len(), removed) {
+                (0, _) => "nothing has expired".to_owned(),
+                (found, 0) => format!("{found} expired; --delete removes them"),
+                (_, removed) => format!("{removed} expired and removed; their tags of git stay"),
+            };
+            view.event(&Event::Note { message: &message });
+            Ok(expired.into_iter().map(|it| it.tag).collect())
+        })
+    }
+
+    /// Finds the way there.
+    pub(super) fn open<T>(
+        &self,
+        session: &Session<'_>,
+        cancel: &Cancel,
+        act: impl FnOnce(&Shelf<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let api = match self.place {
             Place::Github => Some(self.forge.api(session, Dialect::GitHub, cancel)?),
             Place::Gitlab => Some(self.forge.api(session, Dialect::GitLab, cancel)?),
@@ -104,19 +129,6 @@ impl Shelves<'_> {
             (Some(api), _) => Shelf::GitLab(api, Package { project: self.dest, name: self.package }),
             (None, _) => Shelf::Directory(Path::new(self.dest)),
         };
-        let expired = publish::expired(&whose, retention, view)?;
-        for one in &expired {
-            let published = jiff::Timestamp::from_second(one.published).unwrap_or_default();
-            let message = format!("{} of the channel {} was published {published}", one.tag, one.channel);
-            view.event(&Event::Note { message: &message });
-        }
-        let removed = if delete { publish::remove(&whose, &expired, view)? } else { 0 };
-        let message = match (expired.len(), removed) {
-            (0, _) => "nothing has expired".to_owned(),
-            (found, 0) => format!("{found} expired; --delete removes them"),
-            (_, removed) => format!("{removed} expired and removed; their tags of git stay"),
-        };
-        view.event(&Event::Note { message: &message });
-        Ok(expired.into_iter().map(|it| it.tag).collect())
+        act(&whose)
     }
 }

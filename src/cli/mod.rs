@@ -23,6 +23,7 @@ mod limit;
 mod notify;
 mod output;
 mod pins;
+mod previous;
 mod profile;
 pub mod progress;
 mod proof;

@@ -108,7 +108,7 @@ pub(super) fn checkout(root: &Path) -> Result<Option<(String, bool)>, Failure> {
     Ok(changed.map(|changed| (head.trim().to_owned(), !changed.trim().is_empty())))
 }
 
-/// Returns the commit that a release names; none where what is built differs from it, which is said.
+/// Returns the commit of a checkout; none where what is built differs from it, which is said.
 pub(super) fn commit_of_recipes(checkout: Option<&(String, bool)>, told: &dyn Progress) -> Option<String> {
     let (commit, modified) = checkout?;
     if *modified {

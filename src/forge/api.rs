@@ -280,6 +280,18 @@ impl Api {
         })
     }
 
+    /// Reads a file of at most `most` bytes.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub fn read(&self, what: &str, url: &Url, most: u64) -> Result<Vec<u8>, ForgeError> {
+        self.permit(what)?;
+        self.http.block_on(async {
+            let response = self.send(what, &Method::GET, url, Content::Nothing, "application/octet-stream").await?;
+            self.body(what, response, most).await
+        })
+    }
+
     fn permit(&self, what: &str) -> Result<(), ForgeError> {
         if self.settings.offline { Err(ForgeError::Offline { what: what.to_owned() }) } else { Ok(()) }
     }

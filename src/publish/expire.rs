@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::error::PublishError;
 use super::gitlab::Package;
 use super::steps::{Did, Steps};
-use crate::forge::Api;
+use crate::forge::{Api, ForgeError};
 use crate::progress::Progress;
 use crate::recipe::Channels;
 
@@ -79,8 +79,12 @@ pub fn expired(
     let (found, now) = match shelf {
         Shelf::GitHub(api, repository) => super::github::published(api, repository, progress)?,
         Shelf::GitLab(api, package) => super::gitlab::published(api, *package, progress)?,
-        Shelf::Directory(dest) => (super::directory::published(dest)?, retention.now),
+        Shelf::Directory(dest) => (super::directory::published(dest)?, Some(retention.now)),
     };
+    let now = now.ok_or_else(|| ForgeError::Answer {
+        what: "releases".to_owned(),
+        reason: "the server does not say what time it is, so nothing is known to have expired".to_owned(),
+    })?;
     Ok(choose(found, retention, now))
 }
 
@@ -89,6 +93,9 @@ pub fn expired(
 /// # Errors
 /// `Forge`, `Io`; what was removed before stays removed.
 pub fn remove(shelf: &Shelf<'_>, expired: &[Expired], progress: &dyn Progress) -> Result<usize, PublishError> {
+    if expired.is_empty() {
+        return Ok(0);
+    }
     let mut steps = Steps::new(progress, "expired releases", "");
     steps.planned(expired.len());
     for one in expired {

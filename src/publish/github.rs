@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::error::PublishError;
 use super::expire::{Found, Place, time};
+use super::previous::{DESCRIPTION, MOST};
 use super::publication::{Publication, Published, There};
 use super::steps::{Did, Steps};
 use crate::dist::{Asset, SUMS};
@@ -111,8 +112,12 @@ pub fn to_github(
     steps.told(result).map(|address| Published { address, acts })
 }
 
-/// Finds the public releases that have sums among their files, and the server's time.
-pub(super) fn published(api: &Api, repository: &str, progress: &dyn Progress) -> Result<(Found, i64), PublishError> {
+/// Finds the public releases that have sums among their files, and the server's time where it says it.
+pub(super) fn published(
+    api: &Api,
+    repository: &str,
+    progress: &dyn Progress,
+) -> Result<(Found, Option<i64>), PublishError> {
     #[derive(Deserialize)]
     struct Aged {
         id: u64,
@@ -130,13 +135,25 @@ pub(super) fn published(api: &Api, repository: &str, progress: &dyn Progress) ->
     let repository = Repository::new(api, repository, progress)?;
     let answer = api.get(&format!("repository {}", repository.shown), &repository.url(&[]), progress)?;
     let what = format!("releases of {}", repository.shown);
-    let now =
-        answer.date().ok_or_else(|| ForgeError::Answer { what: what.clone(), reason: "it has no date".to_owned() });
     let all: Vec<Aged> =
         repository.patiently("releases", || api.list(&what, &repository.url(&["releases"]), ALL_PAGES))?;
     let ours = all.into_iter().filter(|it| !it.draft && it.assets.iter().any(|asset| asset.name == SUMS));
     let found = ours.filter_map(|it| Some((it.tag_name, (time(it.published_at.as_deref()?)?, Place::GitHub(it.id)))));
-    Ok((found.collect(), now?))
+    Ok((found.collect(), answer.date()))
+}
+
+/// Reads the description of a release; `None` where it has none.
+pub(super) fn read(
+    api: &Api,
+    repository: &str,
+    (id, tag): (u64, &str),
+    progress: &dyn Progress,
+) -> Result<Option<Vec<u8>>, PublishError> {
+    let repository = Repository::new(api, repository, progress)?;
+    let files = repository.patiently("assets", || repository.assets_of(id, tag))?;
+    let Some(file) = files.into_iter().find(|file| file.name == DESCRIPTION) else { return Ok(None) };
+    let what = format!("`{DESCRIPTION}` of {}", repository.shown);
+    Ok(Some(repository.patiently(DESCRIPTION, || api.read(&what, &file.id.1, MOST))?))
 }
 
 /// Removes a release; what is not there any more was removed.
@@ -179,8 +196,8 @@ impl<'a> Repository<'a> {
         self.api.dialect() == Dialect::Gitea
     }
 
-    fn file(&self, release: &Release, listed: Listed) -> File {
-        let (id, of) = (listed.id.to_string(), release.id.to_string());
+    fn file(&self, release: u64, listed: Listed) -> File {
+        let (id, of) = (listed.id.to_string(), release.to_string());
         let own = if self.is_gitea() { vec!["releases", &of, "assets", &id] } else { vec!["releases", "assets", &id] };
         file(listed, self.url(&own), self.is_gitea())
     }
@@ -298,9 +315,13 @@ impl<'a> Repository<'a> {
     }
 
     fn assets(&self, release: &Release) -> Result<Vec<File>, ForgeError> {
-        let what = format!("assets of `{}` of {}", release.tag_name, self.shown);
-        let id = release.id.to_string();
-        let listed: Vec<Listed> = self.api.list(&what, &self.url(&["releases", &id, "assets"]), ASSETS)?;
+        self.assets_of(release.id, &release.tag_name)
+    }
+
+    fn assets_of(&self, release: u64, tag: &str) -> Result<Vec<File>, ForgeError> {
+        let what = format!("assets of `{tag}` of {}", self.shown);
+        let url = self.url(&["releases", &release.to_string(), "assets"]);
+        let listed: Vec<Listed> = self.api.list(&what, &url, ASSETS)?;
         Ok(listed.into_iter().map(|listed| self.file(release, listed)).collect())
     }
 
@@ -335,7 +356,7 @@ impl<'a> Repository<'a> {
             did = Did::Act;
             let content = Content::File(&path, asset.size, asset.kind.media_type());
             let listed: Listed = self.api.ask(&what, &Method::POST, &to, content)?.json()?;
-            let arrived = self.file(release, listed);
+            let arrived = self.file(release.id, listed);
             if arrived.size == asset.size && arrived.digest.is_none_or(|digest| digest == asset.digest) {
                 return Ok(());
             }

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use super::error::PublishError;
 use super::expire::{Found, Place, time};
+use super::previous::{DESCRIPTION, MOST};
 use super::publication::{Publication, Published, There};
 use super::steps::{Did, Steps};
 use crate::dist::{Asset, Kind, SUMS};
@@ -121,12 +122,12 @@ pub fn to_gitlab(
     steps.told(result).map(|address| Published { address, acts })
 }
 
-/// Finds the releases that link to sums, the packages of tags, and the server's time.
+/// Finds the releases that link to sums, the packages of tags, and the server's time where it says it.
 pub(super) fn published(
     api: &Api,
     package: Package<'_>,
     progress: &dyn Progress,
-) -> Result<(Found, i64), PublishError> {
+) -> Result<(Found, Option<i64>), PublishError> {
     #[derive(Deserialize)]
     struct Aged {
         tag_name: String,
@@ -148,8 +149,6 @@ pub(super) fn published(
     let project = Project { api, package, version: "", shown, progress };
     let what = format!("releases of {}", project.shown);
     let answer = api.get(&what, &project.url(&["releases"]), progress)?;
-    let now =
-        answer.date().ok_or_else(|| ForgeError::Answer { what: what.clone(), reason: "it has no date".to_owned() });
     let all: Vec<Aged> = project.patiently("releases", || api.list(&what, &project.url(&["releases"]), ALL_PAGES))?;
     let ours = all.into_iter().filter(|it| it.assets.links.iter().any(|link| link.name == SUMS));
     let aged = ours.filter_map(|it| Some((it.tag_name, time(it.released_at.as_deref()?)?)));
@@ -162,7 +161,24 @@ pub(super) fn published(
             packages.push(listed.id);
         }
     }
-    Ok((found, now?))
+    Ok((found, answer.date()))
+}
+
+/// Reads the description of a release; `None` where it has none.
+pub(super) fn read(
+    api: &Api,
+    package: Package<'_>,
+    tag: &str,
+    progress: &dyn Progress,
+) -> Result<Option<Vec<u8>>, PublishError> {
+    let shown = format!("{}/{}", api.host(), package.project);
+    let project = Project { api, package, version: tag, shown, progress };
+    let url = project.url(&["packages", "generic", package.name, tag, DESCRIPTION]);
+    let what = format!("`{DESCRIPTION}` of {}", project.shown);
+    match project.patiently(DESCRIPTION, || api.read(&what, &url, MOST)) {
+        Err(error) if error.is_missing() => Ok(None),
+        read => Ok(Some(read?)),
+    }
 }
 
 /// Removes packages, then the release of a tag, so that what breaks off in between is found again.

@@ -14,6 +14,7 @@
 //! registry ....... artifacts: an index of tarballs, everything else as referrers
 //! directory ...... DEST/TAG/, written beside and renamed
 //! expire ......... releases that are older than their channel keeps them
+//! previous ....... the release before, for the notes of the next one
 //! ```
 
 mod directory;
@@ -21,6 +22,7 @@ mod error;
 mod expire;
 mod github;
 mod gitlab;
+mod previous;
 mod publication;
 mod registry;
 mod steps;
@@ -30,5 +32,6 @@ pub use error::PublishError;
 pub use expire::{Expired, Retention, Shelf, expired, remove};
 pub use github::to_github;
 pub use gitlab::{Package, to_gitlab};
+pub use previous::previous;
 pub use publication::{Publication, Published};
 pub use registry::{ARTIFACT, to_registry};

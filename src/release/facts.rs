@@ -33,18 +33,17 @@ pub(super) fn of_tree(facts: &mut VariantFacts, root: &Path, components: &[attes
     let sizes = described.as_ref().and_then(|text| Sizes::of(text).ok());
     facts.unpacked = described.as_ref().zip(sizes.as_ref()).map(|(text, sizes)| sizes.tree + text.len() as u64);
     let mut all: BTreeMap<&str, Component> = BTreeMap::new();
-    // What a package carries within itself is a matter of SBOMs.
-    let is_own = |component: &&attest::Component| {
-        let carried = component.evidence.as_ref().is_some_and(|path| path.contains("/_vendor/"));
-        component.kind != attest::Kind::OperatingSystem && !carried
-    };
-    for component in components.iter().filter(is_own) {
-        all.entry(&component.name).or_insert_with(|| Component {
+    for component in components.iter().filter(|component| is_own(component)) {
+        let once = all.entry(&component.name).or_insert_with(|| Component {
             name: component.name.clone(),
             version: component.version.clone(),
             license: component.license.expression.clone(),
             size: None,
         });
+        // The same code twice, in versions of its own.
+        if once.version.split(", ").all(|version| version != component.version) {
+            once.version = format!("{}, {}", once.version, component.version);
+        }
     }
     let shares = sizes.map(|sizes| shares(&sizes, |name| all.contains_key(name))).unwrap_or_default();
     for (name, bytes) in shares {
@@ -53,6 +52,12 @@ pub(super) fn of_tree(facts: &mut VariantFacts, root: &Path, components: &[attes
         }
     }
     facts.components = all.into_values().collect();
+}
+
+/// Tells whether a component counts as one of the tree: what pip and its kin carry within themselves is in the SBOMs.
+fn is_own(component: &attest::Component) -> bool {
+    let is_carried = |path: &String| path.split('/').any(|part| matches!(part, "_vendor" | "_bundled"));
+    component.kind != attest::Kind::OperatingSystem && !component.evidence.as_ref().is_some_and(is_carried)
 }
 
 /// Returns the bytes of each component that is known; what belongs to none of them is the interpreter's own.
@@ -76,6 +81,24 @@ fn shares(sizes: &Sizes, is_known: impl Fn(&str) -> bool) -> BTreeMap<String, u6
 mod tests {
     use super::*;
     use crate::release::Part;
+
+    #[test]
+    fn what_pip_carries_within_itself_is_no_component_of_the_tree() {
+        let component = |name: &str, version: &str, path: &str| attest::Component {
+            evidence: Some(path.to_owned()),
+            ..attest::Component::new(attest::Kind::Library, name, version)
+        };
+        let all = [
+            component("setuptools", "44.0.0", "lib/site-packages/pip/_vendor/vendor.txt"),
+            component("pip", "22.3.1", "lib/ensurepip/_bundled/pip-22.3.1-py3-none-any.whl"),
+            component("pip", "22.3.2", "lib/site-packages/pip-22.3.2.dist-info/METADATA"),
+            component("setuptools", "65.5.0", "lib/site-packages/setuptools-65.5.0.dist-info/METADATA"),
+        ];
+        let mut facts = VariantFacts::default();
+        of_tree(&mut facts, Path::new("/nowhere"), &all);
+        let said: Vec<_> = facts.components.iter().map(|it| (it.name.as_str(), it.version.as_str())).collect();
+        assert_eq!(said, [("pip", "22.3.2"), ("setuptools", "65.5.0")]);
+    }
 
     #[test]
     fn every_byte_of_a_tree_is_some_components() {

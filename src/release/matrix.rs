@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::progress::Phase;
 use crate::sandbox::{Cancel, SandboxError};
 
 /// How variants are worked off.
@@ -34,7 +35,19 @@ pub enum Ended<T, E> {
     Skipped,
 }
 
-/// Has `act` work on the numbers below `count` in their order, with the switch of each; returns what became of each.
+impl<T, E> Ended<T, E> {
+    /// Returns where that leaves a variant.
+    pub const fn phase(&self) -> Phase {
+        match self {
+            Self::Passed(_) => Phase::Passed,
+            Self::Failed(_) | Self::TimedOut(_) => Phase::Failed,
+            Self::Skipped => Phase::Skipped,
+        }
+    }
+}
+
+/// Has `act` work on the numbers below `count` in their order, with the switch of each; tells `ended` what became of one as soon
+/// as that is known, and returns what became of each.
 ///
 /// # Errors
 /// `Io` where the process has no descriptor left.
@@ -43,6 +56,7 @@ pub fn each<T: Send, E: Send>(
     pace: Pace,
     cancel: &Cancel,
     act: impl Fn(usize, &Cancel) -> Result<T, E> + Sync,
+    ended: impl Fn(usize, &Ended<T, E>) + Sync,
 ) -> Result<Vec<Ended<T, E>>, SandboxError> {
     let whole = cancel.part()?;
     let switches = (0..count).map(|_| whole.part()).collect::<Result<Vec<_>, _>>()?;
@@ -65,6 +79,7 @@ pub fn each<T: Send, E: Send>(
             if matches!(end, Ended::Failed(_) | Ended::TimedOut(_)) && !pace.keep_going {
                 whole.cancel();
             }
+            ended(index, &end);
             *ends[index].lock().unwrap_or_else(PoisonError::into_inner) = end;
         }
     };
@@ -167,13 +182,19 @@ mod tests {
     #[test]
     fn no_more_run_at_a_time_than_there_are_lanes_and_in_their_order() {
         let (running, most, order) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let ends = each(7, pace(3, false), &Cancel::new().expect("a switch"), |index, _| {
-            order.lock().expect("no panic").push(index);
-            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            std::thread::sleep(Duration::from_millis(5));
-            running.fetch_sub(1, Ordering::SeqCst);
-            Ok::<_, ()>(index)
-        });
+        let ends = each(
+            7,
+            pace(3, false),
+            &Cancel::new().expect("a switch"),
+            |index, _| {
+                order.lock().expect("no panic").push(index);
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+                running.fetch_sub(1, Ordering::SeqCst);
+                Ok::<_, ()>(index)
+            },
+            |_, _| (),
+        );
         assert_eq!(words(&ends.expect("ran")), ["passed"; 7]);
         assert_eq!(most.into_inner(), 3);
         let order = order.into_inner().expect("no panic");
@@ -183,14 +204,23 @@ mod tests {
     #[test]
     fn the_first_failure_stops_what_runs_and_what_would() {
         let act = |index: usize, switch: &Cancel| if index == 1 { Err("broken") } else { until_stopped(switch) };
-        let ends = each(4, pace(2, false), &Cancel::new().expect("a switch"), act).expect("ran");
+        let told = Mutex::new(Vec::new());
+        let tell = |index: usize, end: &Ended<_, _>| {
+            let word = words(std::slice::from_ref(end))[0];
+            told.lock().expect("no panic").push((index, word));
+        };
+        let ends = each(4, pace(2, false), &Cancel::new().expect("a switch"), act, tell).expect("ran");
         assert_eq!(words(&ends), ["skipped", "failed", "skipped", "skipped"]);
+        // What was never begun is not told of.
+        let mut told = told.into_inner().expect("no panic");
+        told.sort_unstable();
+        assert_eq!(told, [(0, "skipped"), (1, "failed")]);
     }
 
     #[test]
     fn with_keep_going_a_failure_stops_nobody() {
         let act = |index: usize, _: &Cancel| if index == 1 { Err("broken") } else { Ok(index) };
-        let ends = each(4, pace(2, true), &Cancel::new().expect("a switch"), act).expect("ran");
+        let ends = each(4, pace(2, true), &Cancel::new().expect("a switch"), act, |_, _| ()).expect("ran");
         assert_eq!(words(&ends), ["passed", "failed", "passed", "passed"]);
     }
 
@@ -198,9 +228,10 @@ mod tests {
     fn whose_time_is_up_is_stopped_alone_and_named() {
         let act = |index: usize, switch: &Cancel| if index == 0 { until_stopped(switch) } else { Ok(index) };
         let pace = Pace { timeout: Duration::from_millis(30), ..pace(1, true) };
-        let ends = each(3, pace, &Cancel::new().expect("a switch"), act).expect("ran");
+        let ends = each(3, pace, &Cancel::new().expect("a switch"), act, |_, _| ()).expect("ran");
         assert_eq!(words(&ends), ["late", "passed", "passed"]);
-        let ends = each(3, Pace { keep_going: false, ..pace }, &Cancel::new().expect("a switch"), act).expect("ran");
+        let ends = each(3, Pace { keep_going: false, ..pace }, &Cancel::new().expect("a switch"), act, |_, _| ())
+            .expect("ran");
         assert_eq!(words(&ends), ["late", "skipped", "skipped"]);
     }
 
@@ -213,7 +244,7 @@ mod tests {
             }
             until_stopped(switch)
         };
-        let ends = each(5, pace(2, true), &cancel, act).expect("ran");
+        let ends = each(5, pace(2, true), &cancel, act, |_, _| ()).expect("ran");
         assert_eq!(words(&ends), ["skipped"; 5]);
     }
 }

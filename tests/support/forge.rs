@@ -93,6 +93,12 @@ pub(crate) fn now() -> i64 {
     since.as_secs().cast_signed()
 }
 
+/// The right time, as a header says it.
+pub(crate) fn date() -> String {
+    let now = jiff::Timestamp::from_second(now()).expect("a time").to_zoned(jiff::tz::TimeZone::UTC);
+    jiff::fmt::rfc2822::to_string(&now).expect("a date")
+}
+
 /// A hurried client.
 pub(crate) fn api(server: &Server, dialect: Dialect, header: Header, token: &str) -> Api {
     let mut settings = Settings::default();

@@ -129,8 +129,8 @@ pub(crate) fn answer(state: &mut State, request: &Request, half: bool) -> Answer
             }
             ("201 Created", json!({ "message": "201 Created" }))
         }
-        ("GET", ["packages", "generic", "standalone-python", _, name]) => {
-            match state.packages.iter().rev().find(|(_, file)| file.name == *name) {
+        ("GET", ["packages", "generic", "standalone-python", version, name]) => {
+            match state.packages.iter().rev().find(|(of, file)| of == version && file.name == *name) {
                 Some((_, file)) => ("200 OK", String::from_utf8_lossy(&file.bytes).into_owned().into()),
                 None => missing(),
             }

@@ -61,16 +61,17 @@ pub(in crate::cli) fn build(
             None => tester.map_or(Ok(()), |tester| tester.test(&cell.title(), &mut built.product, switch, view)),
         };
         *made[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(built);
-        let phase = if result.is_ok() { Phase::Passed } else { Phase::Failed };
-        view.event(&Event::Variant { name: &cell.title(), phase });
         result
+    };
+    let ended = |index: usize, end: &Ended<_, _>| {
+        view.event(&Event::Variant { name: &cells[index].title(), phase: end.phase() });
     };
     // A variant at each daemon costs nothing here while it is built.
     let lanes = daemons
         .and_then(|daemons| NonZeroUsize::new(daemons.count()))
         .map_or(session.jobs(), |at_least| session.jobs().max(at_least));
     let pace = Pace { lanes, keep_going: args.keep_going, timeout: args.timeout };
-    let ends = release::each(cells.len(), pace, &engine.cancel, act)?;
+    let ends = release::each(cells.len(), pace, &engine.cancel, act, ended)?;
     let made = made.into_iter().map(|built| built.into_inner().unwrap_or_else(PoisonError::into_inner));
     let (mut all, mut solved) = (Vec::new(), Vec::new());
     for ((cell, end), built) in cells.iter().zip(ends).zip(made) {

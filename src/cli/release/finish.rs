@@ -65,7 +65,7 @@ impl<'a> Finish<'a> {
     }
 
     fn previous(&self, release: &Description) -> Result<Option<crate::summary::Previous>, Failure> {
-        self.args.previous.as_deref().map(|path| previous(self.session, path, release)).transpose()
+        Ok(self.args.previous.as_deref().map(|path| previous(self.session, path, release)).transpose()?.flatten())
     }
 
     /// Leaves what can be left of `all`, and tells the rest.

@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::progress::View;
 use crate::cli::session::{Inside, Session};
 use crate::dist::{Stage, VariantOutcome};
-use crate::progress::{Event, Phase, Progress as _};
+use crate::progress::{Event, Progress as _};
 use crate::release::{self, Ended, Pace, Product, Tester};
 use crate::sandbox::Cancel;
 use crate::solver::{Jobs, SolveError};
@@ -39,13 +39,13 @@ pub(in crate::cli) fn test(
         if product.facts.outcome != VariantOutcome::Passed {
             return Ok(());
         }
-        let result = tester.test(&titles[index], &mut product, switch, view);
-        let phase = if result.is_ok() { Phase::Passed } else { Phase::Failed };
-        view.event(&Event::Variant { name: &titles[index], phase });
-        result
+        tester.test(&titles[index], &mut product, switch, view)
+    };
+    let ended = |index: usize, end: &Ended<_, _>| {
+        view.event(&Event::Variant { name: &titles[index], phase: end.phase() });
     };
     let pace = Pace { lanes: session.jobs(), keep_going: args.keep_going, timeout: args.timeout };
-    let ends = release::each(products.len(), pace, &inside.cancel, act)?;
+    let ends = release::each(products.len(), pace, &inside.cancel, act, ended)?;
     let products = products.into_iter().map(|product| product.into_inner().unwrap_or_else(PoisonError::into_inner));
     let all = products.zip(ends).map(|(mut product, end)| {
         let title = title(&product);
