@@ -7,6 +7,7 @@ mod attestations_schemas;
 mod attestations_trees;
 mod buildkit;
 mod buildkit_daemons;
+mod buildkit_tokens;
 mod caching;
 mod caching_experiments;
 mod caching_transport;

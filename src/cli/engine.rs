@@ -8,9 +8,10 @@ use super::caches::CacheArgs;
 use super::failure::Failure;
 use super::limit::LimitArgs;
 use super::progress::View;
+use super::report::Exit;
 use super::session::{Inside, Session, variable};
 use crate::build::BuildError;
-use crate::buildkit::{Address, Dialer, Tls};
+use crate::buildkit::{Address, AddressError, BuildKitError, Dialer, Tls};
 use crate::engine::{Daemons, Embedded, Engine};
 use crate::progress::Progress;
 use crate::solver::Solved;
@@ -90,7 +91,18 @@ fn usual() -> Result<Address, Failure> {
         socket.exists().then(|| format!("unix://{}", socket.display()))
     };
     let text = variable("BUILDKIT_HOST").or_else(own).unwrap_or_else(|| SYSTEM.to_owned());
-    text.parse().map_err(|error: crate::buildkit::AddressError| Failure::Usage { message: error.to_string() })
+    text.parse().map_err(|error: AddressError| Failure::Usage { message: error.to_string() })
+}
+
+/// Whose turn it is when daemons have not solved a graph.
+pub(super) fn exit(error: &BuildKitError) -> Exit {
+    if error.is_input() {
+        Exit::Input
+    } else if error.is_build() {
+        Exit::Failed
+    } else {
+        Exit::Machine
+    }
 }
 
 /// Who solves, and who keeps what was solved.

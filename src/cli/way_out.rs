@@ -4,7 +4,6 @@ use super::failure::Failure;
 use super::report::Exit;
 use crate::attest::AttestError;
 use crate::build::BuildError;
-use crate::buildkit::BuildKitError;
 use crate::cgroup::CgroupError;
 use crate::collect::CollectError;
 use crate::dist::DistError;
@@ -135,7 +134,7 @@ fn build(error: &BuildError) -> (Exit, Option<String>) {
         BuildError::Export(error) => export(error),
         BuildError::Source(error) => source(error),
         BuildError::Engine(error) => engine(error),
-        BuildError::BuildKit(error) => (buildkit(error), error.help()),
+        BuildError::BuildKit(error) => (super::engine::exit(error), error.help()),
     }
 }
 
@@ -174,16 +173,6 @@ fn engine(error: &SolveError) -> (Exit, Option<String>) {
         SolveError::Jobs(_) | SolveError::Io { .. } | SolveError::Cache(_) | SolveError::Lost { .. } => {
             (Exit::Machine, None)
         }
-    }
-}
-
-fn buildkit(error: &BuildKitError) -> Exit {
-    if error.is_input() {
-        Exit::Input
-    } else if error.is_build() {
-        Exit::Failed
-    } else {
-        Exit::Machine
     }
 }
 

@@ -76,9 +76,13 @@ pub(crate) struct Exceptions {
 #[serde(deny_unknown_fields)]
 struct Exception {
     cases: Vec<String>,
-    /// Only where this holds: `single-id`, files can belong to one user only. The path `*` is any path then.
+    /// Only where this holds: `single-id`, files can belong to one user only; `buildkit`, a daemon solves. The path `*` is
+    /// any path then.
     #[serde(default)]
     only: Option<String>,
+    /// Not where this holds.
+    #[serde(default)]
+    except: Option<String>,
     paths: Vec<String>,
     fields: Vec<String>,
     reason: String,
@@ -104,7 +108,8 @@ impl Exceptions {
     ) -> (Vec<Difference>, Vec<String>) {
         let mut idle = Vec::new();
         for exception in &self.list {
-            let here = exception.only.as_deref().is_none_or(|kind| kinds.contains(&kind));
+            let holds = |kind: &str| kinds.contains(&kind);
+            let here = exception.only.as_deref().is_none_or(holds) && !exception.except.as_deref().is_some_and(holds);
             if !here || !exception.cases.iter().any(|name| name == case) {
                 continue;
             }
