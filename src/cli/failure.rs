@@ -11,16 +11,13 @@ use crate::build::BuildError;
 use crate::buildkit::BuildKitError;
 use crate::cgroup::CgroupError;
 use crate::collect::CollectError;
-use crate::dist::DistError;
 use crate::dockerfile::DockerfileError;
 use crate::export::ExportError;
 use crate::image::ImageError;
 use crate::policy::PolicyError;
 use crate::publish::PublishError;
 use crate::recipe::RecipeError;
-use crate::release::{
-    AssembleError, JoinError, OutputError, ProofError, ReleaseError, SuiteError, TrialError, VariantError,
-};
+use crate::release::{AssembleError, ProofError, ReleaseError, SuiteError, TrialError, VariantError};
 use crate::sandbox::{self, Fault, Outcome, SandboxError};
 use crate::sign::SignError;
 use crate::snapshot::SnapshotError;
@@ -250,7 +247,7 @@ impl Failure {
                 (if error.is_input() { Exit::Input } else { Exit::Machine }, error.help().map(str::to_owned))
             }
             Self::Unproven { .. } => (Exit::Failed, None),
-            Self::Assemble(error) => assemble(error),
+            Self::Assemble(error) => super::release::blame(error),
             Self::VariantTime { .. } => {
                 (Exit::Failed, Some("give it longer with --timeout: what was finished is kept".to_owned()))
             }
@@ -266,30 +263,6 @@ impl Failure {
             | Self::Told(_) => (Exit::Machine, None),
         }
     }
-}
-
-fn assemble(error: &AssembleError) -> (Exit, Option<String>) {
-    let dist = |error: &DistError| {
-        (if error.is_input() { Exit::Input } else { Exit::Machine }, error.help().map(str::to_owned))
-    };
-    let help = match error {
-        AssembleError::Output(OutputError::Dist(error)) | AssembleError::Join(JoinError::Dist(error)) => {
-            return dist(error);
-        }
-        AssembleError::Output(OutputError::Io { .. }) | AssembleError::Join(JoinError::Io { .. }) => {
-            return (Exit::Machine, None);
-        }
-        AssembleError::Output(OutputError::Mounted { .. } | OutputError::Place { .. }) => {
-            "name a directory in it with --out DIR"
-        }
-        AssembleError::Join(JoinError::Twice { .. }) => "leave one of them out",
-        AssembleError::Join(JoinError::Commits { .. }) => "make all of them of one commit",
-        AssembleError::Join(JoinError::Unknown { .. } | JoinError::Untested { .. }) => {
-            "make the directory anew: `dockless release --stage build`, then `--stage test`"
-        }
-        AssembleError::Notes(_) => "see `dockless describe --help`",
-    };
-    (Exit::Input, Some(help.to_owned()))
 }
 
 /// Names what was stopped.
