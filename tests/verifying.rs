@@ -168,3 +168,33 @@ fn a_tarball_is_not_built_again_of_other_recipes() {
     assert_eq!(run.status.code(), Some(2));
     assert!(text(&run.stderr).contains("cannot be built again"), "{}", text(&run.stderr));
 }
+
+#[test]
+fn entries_that_two_tarballs_have_otherwise_are_named() {
+    let place = tempfile::tempdir().expect("a place");
+    let pack = |name: &str, entries: &[(&str, &str, u32)]| {
+        let path = place.path().join(name);
+        let file = fs::File::create(&path).expect("a file");
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
+        for (name, text, mode) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(*mode);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_cksum();
+            builder.append_data(&mut header, name, text.as_bytes()).expect("packed");
+        }
+        builder.into_inner().expect("packed").finish().expect("compressed");
+        path
+    };
+    let old = pack("old", &[("same", "x", 0o644), ("bytes", "x", 0o644), ("mode", "x", 0o644), ("gone", "x", 0o644)]);
+    let new = pack("new", &[("same", "x", 0o644), ("bytes", "xy", 0o644), ("mode", "x", 0o755), ("new", "x", 0o644)]);
+    let found = dockless::verify::differences(&old, &new).expect("both are archives");
+    let said: Vec<(&str, &str)> = found.iter().map(|(name, what)| (name.as_str(), what.as_str())).collect();
+    assert_eq!(said.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["bytes", "gone", "mode", "new"]);
+    assert!(said[0].1.starts_with("1 bytes, sha256:") && said[0].1.contains("again 2 bytes"), "{said:?}");
+    assert!(said[2].1.contains("644") && said[2].1.contains("again Regular 755"), "{said:?}");
+    assert_eq!(dockless::verify::differences(&old, &old).expect("an archive").len(), 0);
+}

@@ -7,7 +7,7 @@
 use super::{Component, Kind, License, purl};
 
 /// SPDX expressions by normal name (`name-normalization.md`).
-const LICENCES: [(&str, &str); 38] = [
+const LICENCES: [(&str, &str); 39] = [
     ("appdirs", "MIT"),
     ("cachecontrol", "Apache-2.0"),
     ("certifi", "MPL-2.0"),
@@ -41,6 +41,7 @@ const LICENCES: [(&str, &str); 38] = [
     ("six", "MIT"),
     ("tenacity", "Apache-2.0"),
     ("tomli", "MIT"),
+    ("tomli-w", "MIT"),
     ("truststore", "MIT"),
     ("typing-extensions", "PSF-2.0"),
     ("urllib3", "MIT"),

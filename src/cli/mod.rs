@@ -42,5 +42,6 @@ pub mod table;
 mod tag;
 mod trials;
 mod verify;
+mod way_out;
 
 pub use command::main;

@@ -93,6 +93,9 @@ pub fn expired(
 /// # Errors
 /// `Forge`, `Io`; what was removed before stays removed.
 pub fn remove(shelf: &Shelf<'_>, expired: &[Expired], progress: &dyn Progress) -> Result<usize, PublishError> {
+    if expired.is_empty() {
+        return Ok(0);
+    }
     let mut steps = Steps::new(progress, "expired releases", "");
     steps.planned(expired.len());
     for one in expired {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::contents::Contents;
 use crate::attest::{CHECKOUT, RECIPE_BUILD, SLSA_PROVENANCE, STATEMENT};
 use crate::oci::{Arch, Digest};
-use crate::recipe::Profile;
+use crate::recipe::{Profile, Version};
 
 /// What a statement says of how a tarball was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Claim {
                 wrong.push(format!("it was made for {}, its name says {arch}", self.arch));
             }
             let asked = self.recipes.iter().filter_map(|it| it.split_once('@')).any(|(_, it)| it == version);
-            let is_made = self.python.as_ref().is_some_and(|python| python == version);
+            let is_made = self.python.as_ref().is_some_and(|python| Version::new(python).is_within(version));
             if !asked && !is_made {
                 wrong.push(format!("it was made as {}, its name says {version}", self.recipes.join(", ")));
             }

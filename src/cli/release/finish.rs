@@ -13,9 +13,9 @@ use crate::cli::progress::{Style, View};
 use crate::cli::report::{Exit, Report};
 use crate::cli::session::{Session, variable};
 use crate::cli::sign::Signing;
-use crate::dist::{Description, DistError, Stage, VariantOutcome};
+use crate::dist::{Description, Stage, VariantOutcome};
 use crate::progress::{Event, Progress as _};
-use crate::release::{self, AssembleError, JoinError, OutputError, Product, Words};
+use crate::release::{self, AssembleError, Product, Words};
 use crate::sandbox::Cancel;
 use crate::solver::SolveError;
 use crate::summary::NotesError;
@@ -175,29 +175,4 @@ impl From<AssembleError> for Failure {
             error => Self::Assemble(error),
         }
     }
-}
-
-/// Tells whose fault it is that there is no directory, and the way out.
-pub(in crate::cli) fn blame(error: &AssembleError) -> (Exit, Option<String>) {
-    let dist = |error: &DistError| {
-        (if error.is_input() { Exit::Input } else { Exit::Machine }, error.help().map(str::to_owned))
-    };
-    let help = match error {
-        AssembleError::Output(OutputError::Dist(error)) | AssembleError::Join(JoinError::Dist(error)) => {
-            return dist(error);
-        }
-        AssembleError::Output(OutputError::Io { .. }) | AssembleError::Join(JoinError::Io { .. }) => {
-            return (Exit::Machine, None);
-        }
-        AssembleError::Output(OutputError::Mounted { .. } | OutputError::Place { .. }) => {
-            "name a directory in it with --out DIR"
-        }
-        AssembleError::Join(JoinError::Twice { .. }) => "leave one of them out",
-        AssembleError::Join(JoinError::Commits { .. }) => "make all of them of one commit",
-        AssembleError::Join(JoinError::Unknown { .. } | JoinError::Untested { .. }) => {
-            "make the directory anew: `dockless release --stage build`, then `--stage test`"
-        }
-        AssembleError::Notes(_) => "see `dockless describe --help`",
-    };
-    (Exit::Input, Some(help.to_owned()))
 }

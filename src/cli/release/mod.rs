@@ -14,5 +14,4 @@ mod stages;
 
 pub(super) use args::{EXAMPLES, Release, StageArg};
 pub(super) use build::build;
-pub(super) use finish::blame;
 pub(super) use stages::{join, test};
