@@ -1,5 +1,7 @@
 //! Events of a solve and who is told of them.
 
 mod event;
+mod tail;
 
 pub use event::{Event, Phase, Progress, Silent};
+pub use tail::Tail;

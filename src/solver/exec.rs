@@ -1,6 +1,5 @@
 //! A step: looked up by its keys, or run in a sandbox and kept.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -17,13 +16,10 @@ use super::step::{cwd, is_recipe};
 use super::value::Value;
 use crate::llb::{Vertex, pb};
 use crate::oci::Digest;
-use crate::progress::Event;
+use crate::progress::{Event, Tail};
 use crate::sandbox::{Exit, Outcome};
 use crate::snapshot::Times;
 use crate::store::Lock;
-
-/// Lines of a failed step's output that go into the error.
-const TAIL: usize = 20;
 
 /// Room of the store with what steps printed, by the key under which they ran.
 const LOGS: &str = "logs";
@@ -157,7 +153,8 @@ impl Work<'_> {
             return Err(SolveError::Cancelled);
         }
         if !is_success(exec, &exit) {
-            let failure = Failure { vertex: vertex.digest, name: name.to_owned(), exit, tail: log.tail(), log: path };
+            let failure =
+                Failure { vertex: vertex.digest, name: name.to_owned(), exit, tail: log.last.into_lines(), log: path };
             return Err(SolveError::Step(Box::new(failure)));
         }
         // Recipes pack their outputs with times of their own; what else may run here keeps those it chose.
@@ -197,12 +194,8 @@ fn is_success(exec: &pb::ExecOp, exit: &Exit) -> bool {
 /// The output of a step: all of it in a file, the last lines in memory.
 struct Log {
     file: File,
-    lines: VecDeque<String>,
-    partial: Vec<u8>,
+    last: Tail,
 }
-
-/// A line longer than this is cut in the error's tail, not in the file.
-const LONGEST: usize = 2000;
 
 impl Log {
     fn create(path: &Path) -> Result<Self, SolveError> {
@@ -211,34 +204,12 @@ impl Log {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self { file, lines: VecDeque::new(), partial: Vec::new() })
+        Ok(Self { file, last: Tail::default() })
     }
 
     fn take(&mut self, data: &[u8]) {
         // A full disk must not hide the step's own error, which says the same.
         let _ = self.file.write_all(data);
-        for piece in data.split_inclusive(|byte| *byte == b'\n') {
-            let room = LONGEST.saturating_sub(self.partial.len());
-            self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.ends_with(b"\n") {
-                self.end_line();
-            }
-        }
-    }
-
-    fn end_line(&mut self) {
-        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
-        self.partial.clear();
-        if self.lines.len() == TAIL {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(line);
-    }
-
-    fn tail(mut self) -> Vec<String> {
-        if !self.partial.is_empty() {
-            self.end_line();
-        }
-        self.lines.into()
+        self.last.take(data);
     }
 }

@@ -1,6 +1,6 @@
 //! What a daemon says, as the events of a solve.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,16 +9,10 @@ use std::time::Duration;
 use crate::buildkit::message::{StatusResponse, Timestamp, Vertex};
 use crate::llb::{Graph, pb};
 use crate::oci::Digest;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, Tail};
 use crate::sandbox::{Exit, Outcome};
 use crate::solver::Failure;
 use crate::store::Store;
-
-/// Lines of a failed step's output that go into the error.
-const TAIL: usize = 20;
-
-/// A line longer than this is cut in the error's tail, not in the file.
-const LONGEST: usize = 2000;
 
 /// Room of the store with what steps printed.
 const LOGS: &str = "logs";
@@ -46,8 +40,7 @@ enum Told {
 struct Log {
     file: Option<File>,
     path: PathBuf,
-    lines: VecDeque<String>,
-    partial: Vec<u8>,
+    last: Tail,
 }
 
 /// Turns what a daemon says into events.
@@ -193,7 +186,7 @@ impl<'a> Events<'a> {
                 let log = seen.log.take().unwrap_or_else(|| Log::create(self.store, &vertex));
                 let path = log.path.clone();
                 let exit = Exit { outcome: Outcome::Code(code), max_rss: 0, met: crate::cgroup::Met::default() };
-                Some(Failed::Step(Box::new(Failure { vertex, name, exit, tail: log.tail(), log: path })))
+                Some(Failed::Step(Box::new(Failure { vertex, name, exit, tail: log.last.into_lines(), log: path })))
             }
             None => Some(Failed::Vertex(name, message)),
         }
@@ -221,7 +214,7 @@ impl Log {
         let name = format!("{}.log", vertex.hex());
         let path = store.room(LOGS).unwrap_or_else(|_| store.root().join(LOGS)).join(name);
         // Without a file the lines in memory still tell what went wrong.
-        Self { file: File::create(&path).ok(), path, lines: VecDeque::new(), partial: Vec::new() }
+        Self { file: File::create(&path).ok(), path, last: Tail::default() }
     }
 
     fn take(&mut self, data: &[u8]) {
@@ -229,29 +222,7 @@ impl Log {
             // A full disk must not hide the step's own error.
             let _ = file.write_all(data);
         }
-        for piece in data.split_inclusive(|byte| *byte == b'\n') {
-            let room = LONGEST.saturating_sub(self.partial.len());
-            self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.ends_with(b"\n") {
-                self.end_line();
-            }
-        }
-    }
-
-    fn end_line(&mut self) {
-        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
-        self.partial.clear();
-        if self.lines.len() == TAIL {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(line);
-    }
-
-    fn tail(mut self) -> Vec<String> {
-        if !self.partial.is_empty() {
-            self.end_line();
-        }
-        self.lines.into()
+        self.last.take(data);
     }
 }
 
