@@ -115,6 +115,9 @@ impl Checkout {
         for name in ["DOCKLESS_STORE", "SLACK_WEBHOOK", "GITLAB_TOKEN"] {
             command.env_remove(name);
         }
+        // What gitlab-ci-local calls the job's directory is none that an ordinary user can make.
+        let store = format!("DOCKLESS_STORE={}", self.place.path().join("store").display());
+        command.args(["--variable", &store]);
         for (name, value) in variables {
             command.arg("--variable").arg(format!("{name}={value}"));
         }

@@ -156,14 +156,13 @@ fn what_is_no_release_is_told_apart_from_one_that_does_not_hold() {
 fn a_tarball_is_not_built_again_of_other_recipes() {
     let place = release();
     let project = env!("CARGO_MANIFEST_DIR");
+    let commit = Command::new("git").args(["-C", project, "rev-parse", "HEAD"]).output();
+    if !commit.is_ok_and(|commit| commit.status.success()) {
+        // Where git does not say which commit is there, it would be built.
+        return crate::support::skip("checkout", "git does not read this checkout, which may be another user's");
+    }
     let run = verify(place.path(), &[TARBALL, "--rebuild", "--project", project]);
     let said = text(&run.stderr);
-    if said.contains("git does not say") {
-        return crate::support::skip(
-            "checkout",
-            "this checkout is in no repository that git reads, such as another user's",
-        );
-    }
     if run.status.code() == Some(3) {
         return crate::support::skip("userns", &said);
     }
