@@ -17,7 +17,7 @@ use super::load::Found;
 use super::name::Name;
 use super::pieces::Pieces;
 use crate::layer::{Hashed, LayerError, Limits, decompress};
-use crate::oci::Digest;
+use crate::oci::{self, DiffId, Digest};
 use crate::registry::Descriptor;
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -46,14 +46,15 @@ pub(super) fn images(pieces: &mut Pieces<'_>) -> Result<Vec<Found>, ImageError> 
 fn image(pieces: &mut Pieces<'_>, saved: &Saved) -> Result<Found, ImageError> {
     let config = pieces.read(&saved.config, MOST_CONFIG)?;
     let config = config.ok_or_else(|| lacks(pieces, &saved.config))?;
-    let diff_ids = diff_ids(&config).map_err(|reason| pieces.wrong(&format!("`{}`: {reason}", saved.config)))?;
+    let diff_ids = oci::diff_ids(&config)
+        .map_err(|error| pieces.wrong(&format!("`{}`: not the config of an image: {error}", saved.config)))?;
     let files = saved.layers.as_deref().unwrap_or_default();
     if files.len() != diff_ids.len() || files.len() > LAYERS {
         let reason = format!("`{}` names {} layers, `manifest.json` {}", saved.config, diff_ids.len(), files.len());
         return Err(pieces.wrong(&reason));
     }
     let mut layers = Vec::new();
-    for (file, diff_id) in files.iter().zip(&diff_ids) {
+    for (file, DiffId(diff_id)) in files.iter().zip(&diff_ids) {
         layers.push(layer(pieces, file, diff_id)?);
     }
     let tags = saved.repo_tags.iter().flatten();
@@ -85,21 +86,6 @@ pub(super) fn manifest(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
 
 fn lacks(pieces: &Pieces<'_>, file: &str) -> ImageError {
     ImageError::Incomplete { what: pieces.what().to_owned(), missing: format!("`{file}`") }
-}
-
-fn diff_ids(config: &[u8]) -> Result<Vec<Digest>, String> {
-    #[derive(Deserialize)]
-    struct Config {
-        rootfs: RootFs,
-    }
-    #[derive(Deserialize)]
-    struct RootFs {
-        #[serde(default)]
-        diff_ids: Option<Vec<Digest>>,
-    }
-    let config: Config =
-        serde_json::from_slice(config).map_err(|error| format!("not the config of an image: {error}"))?;
-    Ok(config.rootfs.diff_ids.unwrap_or_default())
 }
 
 /// Describes a layer, checked against the config's word for it.

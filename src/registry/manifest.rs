@@ -212,19 +212,9 @@ pub(super) fn select(
 
 /// Reads the diff IDs of an image config, one for each of `layers`.
 pub(super) fn diff_ids(what: &str, config: &[u8], layers: usize) -> Result<Vec<DiffId>, RegistryError> {
-    #[derive(Deserialize)]
-    struct Config {
-        rootfs: RootFs,
-    }
-    #[derive(Deserialize)]
-    struct RootFs {
-        #[serde(default)]
-        diff_ids: Option<Vec<Digest>>,
-    }
     let wrong = |reason: String| RegistryError::Manifest { what: what.to_owned(), reason };
-    let config: Config =
-        serde_json::from_slice(config).map_err(|error| wrong(format!("its config is not one of an image: {error}")))?;
-    let ids: Vec<DiffId> = config.rootfs.diff_ids.unwrap_or_default().into_iter().map(DiffId).collect();
+    let ids =
+        crate::oci::diff_ids(config).map_err(|error| wrong(format!("its config is not one of an image: {error}")))?;
     if ids.len() == layers {
         Ok(ids)
     } else {

@@ -11,7 +11,7 @@ use crate::cache::Output;
 use crate::engine::{Embedded, EngineError};
 use crate::layer::{Compression, tree_digest};
 use crate::llb::{Graph, pb};
-use crate::oci::Digest;
+use crate::oci::{self, DiffId, Digest};
 use crate::snapshot::{PackedLayer, Snapshot};
 use crate::solver::{Pin, SEEN, Solved};
 
@@ -30,17 +30,6 @@ struct Blob {
 struct Manifest {
     config: Blob,
     layers: Vec<Blob>,
-}
-
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(default)]
-    diff_ids: Option<Vec<Digest>>,
 }
 
 /// Makes a snapshot of the image that the exporter says it has sent.
@@ -93,13 +82,14 @@ fn layers(local: &Embedded, response: &BTreeMap<String, String>) -> Result<Vec<P
     let descriptor = response.get("containerimage.descriptor").ok_or("it says nothing of an image")?;
     let descriptor = STANDARD.decode(descriptor).map_err(|error| error.to_string())?;
     let descriptor: Blob = serde_json::from_slice(&descriptor).map_err(|error| format!("its descriptor: {error}"))?;
-    let manifest: Manifest = read(local, &descriptor)?;
-    let config: Config = read(local, &manifest.config)?;
-    let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
+    let wrong = |blob: &Blob, error: serde_json::Error| format!("`{}` {}: {error}", blob.media_type, blob.digest);
+    let manifest: Manifest =
+        serde_json::from_slice(&read(local, &descriptor)?).map_err(|error| wrong(&descriptor, error))?;
+    let diff_ids = oci::diff_ids(&read(local, &manifest.config)?).map_err(|error| wrong(&manifest.config, error))?;
     if diff_ids.len() != manifest.layers.len() {
         return Err(format!("it has {} layers and {} diff IDs", manifest.layers.len(), diff_ids.len()));
     }
-    let packed = |(layer, diff_id): (Blob, Digest)| {
+    let packed = |(layer, DiffId(diff_id)): (Blob, DiffId)| {
         if local.store.contains(&layer.digest) != Some(layer.size) {
             return Err(format!("the layer {} did not come", layer.digest));
         }
@@ -115,7 +105,8 @@ fn layers(local: &Embedded, response: &BTreeMap<String, String>) -> Result<Vec<P
     manifest.layers.into_iter().zip(diff_ids).map(packed).collect()
 }
 
-fn read<T: for<'de> Deserialize<'de>>(local: &Embedded, blob: &Blob) -> Result<T, String> {
+/// Reads a document, of which no honest one is large.
+fn read(local: &Embedded, blob: &Blob) -> Result<Vec<u8>, String> {
     use std::io::Read as _;
     let failed = |error: &dyn std::fmt::Display| format!("`{}` {}: {error}", blob.media_type, blob.digest);
     let file = local.store.read(&blob.digest).map_err(|error| failed(&error))?;
@@ -124,7 +115,7 @@ fn read<T: for<'de> Deserialize<'de>>(local: &Embedded, blob: &Blob) -> Result<T
     if bytes.len() as u64 > MOST {
         return Err(failed(&format!("more than {MOST} bytes")));
     }
-    serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+    Ok(bytes)
 }
 
 /// Returns what sources are that the graph names by digest; what a daemon found for the others it does not tell.
