@@ -10,12 +10,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::SourceError;
 use super::identifier::LocalSource;
 use super::local::{filter, xattrs};
+use super::names::names;
 use crate::pattern::{Filter, FilterState};
 
 /// As deep as `local` can copy with the descriptors that a process has.
@@ -96,16 +97,7 @@ impl Listing {
 
 impl Walk<'_> {
     fn directory(&mut self, from: &OwnedFd, path: &Path, state: &FilterState, depth: usize) -> Result<(), SourceError> {
-        let listed = |errno| self.error("list", path, errno);
-        let mut names: Vec<CString> = Vec::new();
-        for entry in Dir::read_from(from).map_err(listed)? {
-            let name = entry.map_err(listed)?.file_name().to_owned();
-            if !matches!(name.as_bytes(), b"." | b"..") {
-                names.push(name);
-            }
-        }
-        names.sort();
-        for name in names {
+        for name in names(from).map_err(|errno| self.error("list", path, errno))? {
             let below = path.join(OsStr::from_bytes(name.as_bytes()));
             let verdict = self.filter.look(&below, state);
             if !verdict.included && !verdict.descend {

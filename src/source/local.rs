@@ -20,12 +20,13 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
 use super::error::SourceError;
 use super::follow::follow;
 use super::identifier::LocalSource;
+use super::names::names;
 use crate::http::Stop;
 use crate::pattern::{Filter, FilterState};
 
@@ -275,15 +276,7 @@ impl Walk<'_> {
 
     /// Lists a directory, sorted, so that of several names of a file it is always the same that is first.
     fn names(&self, level: &Level) -> Result<std::vec::IntoIter<CString>, SourceError> {
-        let fail = |errno| self.error("list", &level.path, errno);
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&level.from).map_err(fail)? {
-            let name = entry.map_err(fail)?.file_name().to_owned();
-            if !matches!(name.as_bytes(), b"." | b"..") {
-                names.push(name);
-            }
-        }
-        names.sort();
+        let names = names(&level.from).map_err(|errno| self.error("list", &level.path, errno))?;
         Ok(names.into_iter())
     }
 

@@ -4,17 +4,18 @@
 //! time of its inode, which nobody can set (`inode(7)` ctime). But for one gap, known from git's index: what is written
 //! twice within one tick of the kernel's clock has one time. So a look counts only if the newest change is older than that.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::SourceError;
 use super::identifier::LocalSource;
 use super::local::filter;
+use super::names::names;
 use crate::oci::{Digest, Hasher};
 use crate::pattern::{Filter, FilterState};
 
@@ -57,16 +58,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn directory(&mut self, from: &OwnedFd, path: &Path, state: &FilterState, depth: usize) -> Result<(), SourceError> {
-        let mut names: Vec<CString> = Vec::new();
-        let listed = |errno| self.error("list", path, errno);
-        for entry in Dir::read_from(from).map_err(listed)? {
-            let name = entry.map_err(listed)?.file_name().to_owned();
-            if !matches!(name.as_bytes(), b"." | b"..") {
-                names.push(name);
-            }
-        }
-        names.sort();
-        for name in names {
+        for name in names(from).map_err(|errno| self.error("list", path, errno))? {
             let below = path.join(OsStr::from_bytes(name.as_bytes()));
             let verdict = self.filter.look(&below, state);
             if !verdict.included && !verdict.descend {

@@ -39,6 +39,7 @@ mod listing;
 mod local;
 mod lock;
 mod look;
+mod names;
 mod origin;
 mod partial;
 mod reason;
