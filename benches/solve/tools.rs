@@ -118,7 +118,7 @@ impl Bed {
 
     fn buildkit(&mut self) {
         if !present("buildkitd") || !present("buildctl") {
-            return skip("buildkit", "buildkitd and buildctl are not on PATH (tests/buildkit/build makes them)");
+            return skip("buildkit", "buildkitd and buildctl are not on PATH (PATH=\"$(scripts/buildkit):$PATH\")");
         }
         if !rustix::process::getuid().is_root() {
             return skip("buildkit", "not as an ordinary user: it would need rootlesskit");
