@@ -30,7 +30,7 @@ def spdx(path):
         yield from licence(package["name"], package["licenseDeclared"])
         for reference in package.get("externalRefs", []):
             if reference["referenceType"] == "purl":
-                yield from purl(reference["referenceLocator"])
+                yield from purl(reference["referenceLocator"], package.get("versionInfo"))
 
 
 def cyclonedx(path):
@@ -51,7 +51,7 @@ def cyclonedx(path):
         if not component.get("purl") and not component.get("cpe"):
             yield f"{component['name']} has neither a package URL nor a CPE"
         if "purl" in component:
-            yield from purl(component["purl"])
+            yield from purl(component["purl"], component.get("version"))
         for entry in component.get("licenses", []):
             yield from licence(component["name"], entry.get("expression", "NOASSERTION"))
     for dependency in document["dependencies"]:
@@ -84,13 +84,14 @@ def statements(path):
                 yield f"{resource.uri}: {error}"
 
 
-def purl(text):
+def purl(text, version):
     try:
-        # What comes out again is the canonical form.
-        if PackageURL.from_string(PackageURL.from_string(text).to_string()) != PackageURL.from_string(text):
-            yield f"{text} does not stay itself"
+        named = PackageURL.from_string(text)
     except ValueError as error:
         yield f"{text}: {error}"
+        return
+    if named.version != version:
+        yield f"{text} is of version {named.version}, the component of {version}"
 
 
 def licence(name, text):
