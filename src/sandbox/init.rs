@@ -101,6 +101,9 @@ fn process_one(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive
 fn step(plan: Plan, descriptors: Vec<OwnedFd>, socket: &UnixStream, alive: &OwnedFd) -> Result<Report, Failure> {
     let general = |what: &'static str| move |error: io::Error| Report::failed(PREPARE, what, &error);
     sys::die_with_parent().map_err(general("the death signal"))?;
+    // What process 1 has no handler for does not reach it from within its namespace (pid_namespaces(7)). The standard
+    // library's handlers of SIGSEGV and SIGBUS would: one on top of the other does not fit their stack, and that kills.
+    sys::reset_signals().map_err(general("signals"))?;
     if is_orphan(alive).map_err(general("the guard"))? {
         sys::exit_now(REPORTED);
     }

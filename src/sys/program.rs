@@ -103,7 +103,8 @@ pub fn give_output(uid: u32, gid: u32) {
     }
 }
 
-/// Gives every signal its default action and blocks none: a program must not inherit what the builder ignores.
+/// Gives every signal its default action and blocks none: a program must not inherit what the builder ignores, and process 1
+/// is to have no handler.
 pub fn reset_signals() -> io::Result<()> {
     for signal in 1..=64 {
         // SAFETY: restoring the default action installs no handler; numbers that cannot be set are refused.
