@@ -26,7 +26,7 @@ pub(crate) fn said(output: &Output) -> String {
 }
 
 /// Everything of a tar but the times of its entries.
-fn contents(tar: &Path) -> BTreeMap<String, String> {
+pub(crate) fn contents(tar: &Path) -> BTreeMap<String, String> {
     let mut archive = tar::Archive::new(fs::File::open(tar).expect("an export"));
     let mut all = BTreeMap::new();
     for entry in archive.entries().expect("a tar") {

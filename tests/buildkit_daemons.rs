@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::buildkit::{daemon, said};
-use crate::support::buildkit::Buildkitd;
+use crate::support::buildkit::{Buildkitd, Setting};
 use crate::support::solve::Bench;
 
 #[test]
@@ -90,7 +90,8 @@ fn tls_is_believed_in_both_directions_or_not_at_all() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
     let address = format!("tcp://127.0.0.1:{port}");
     let (ca, cert, key) = (file("ca.pem"), file("server.pem"), file("server.key"));
-    let started = Buildkitd::with(&["--addr", &address, "--tlscacert", &ca, "--tlscert", &cert, "--tlskey", &key]);
+    let arguments = ["--addr", &address, "--tlscacert", &ca, "--tlscert", &cert, "--tlskey", &key];
+    let started = Buildkitd::with(&Setting { arguments: &arguments, ..Setting::default() });
     if started.is_none() {
         return;
     }
@@ -259,4 +260,43 @@ fn a_connection_that_is_cut_in_the_middle_ends_the_solve_with_its_name() {
     assert_eq!(run.code(), Some(3), "{told}");
     assert!(told.contains(&format!("the connection to the daemon at `{between}` broke")), "{told}");
     assert!(start.elapsed() < Duration::from_secs(25), "it waited for the step");
+}
+
+#[test]
+fn a_daemon_of_another_architecture_is_said() {
+    let (Some(bench), Some(address)) = (Bench::new(), daemon()) else { return };
+    let elsewhere = |op: &mut dockless::llb::pb::Op| {
+        let platform = op.platform.get_or_insert_default();
+        // One that nobody registers an emulator for.
+        (platform.os, platform.architecture) = ("linux".to_owned(), "mips64".to_owned());
+    };
+    let graph = rewritten(&mut Bench::graph(&["true"]).marshal(), &elsewhere);
+    let run = bench.solve(&graph, &["--buildkit-addr", &address]);
+    let told = said(&run);
+    assert_eq!(run.status.code(), Some(2), "{told}");
+    assert!(told.contains(&format!("`{address}` builds for linux/amd64")), "{told}");
+    assert!(told.contains("not for linux/mips64") && told.contains("help: name a daemon of that"), "{told}");
+}
+
+#[test]
+fn a_daemon_whose_disk_is_full_is_said_or_passed_over() {
+    let (Some(bench), Some(address)) = (Bench::new(), daemon()) else { return };
+    if !rustix::process::geteuid().is_root() {
+        crate::support::skip("root", "only root makes a small disk");
+        return;
+    }
+    let Some(small) = Buildkitd::with(&Setting { disk: Some(24 << 20), ..Setting::default() }) else { return };
+    // Sent as a directory, and written by a step.
+    let mut noise = vec![0; 40 << 20];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut noise).expect("randomness");
+    fs::write(bench.root().join("noise"), &noise).expect("written");
+    let graph = Bench::graph(&["echo done > /out/x"]);
+    let run = bench.solve(&graph, &["--buildkit-addr", small.address()]);
+    let told = said(&run);
+    assert_eq!(run.status.code(), Some(3), "{told}");
+    assert!(told.contains(&format!("the disk of the daemon at `{}` is full", small.address())), "{told}");
+    assert!(told.contains("help: free room there"), "{told}");
+    let run = bench.solve(&graph, &["--buildkit-addr", small.address(), "--buildkit-addr", &address]);
+    assert!(run.status.success(), "{}", said(&run));
+    assert!(said(&run).contains("another daemon is asked"), "{}", said(&run));
 }

@@ -7,6 +7,8 @@ mod attestations_schemas;
 mod attestations_trees;
 mod buildkit;
 mod buildkit_daemons;
+mod buildkit_matrix;
+mod buildkit_reach;
 mod buildkit_tokens;
 mod caching;
 mod caching_experiments;

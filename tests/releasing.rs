@@ -21,11 +21,11 @@ const RECIPE: &str = "name = 'python'\nsummary = 'a tree'\nlicense = 'MIT'\nscri
                       series = true\nsources = ['cpython']\n";
 
 /// A tree that says what it is.
-const TREE: &str = "echo making $DOCKLESS_VERSION for $DOCKLESS_ARCH\nmkdir -p /out/opt/python\n\
+pub(crate) const TREE: &str = "echo making $DOCKLESS_VERSION for $DOCKLESS_ARCH\nmkdir -p /out/opt/python\n\
                     echo $DOCKLESS_VERSION $DOCKLESS_ARCH > /out/opt/python/name\n";
 
 /// A project with two versions, built in an image of a registry on loopback.
-fn bench() -> Option<Bench> {
+pub(crate) fn bench() -> Option<Bench> {
     let bench = Bench::new()?;
     let (index, _) = bench.push("1", &["amd64", "386"], "x");
     bench.write("rootfs/base.toml", &format!("image = '{}@{index}'\n", bench.name("")));
@@ -47,11 +47,11 @@ fn bench() -> Option<Bench> {
 }
 
 /// The project's directory, where commands run.
-fn here(bench: &Bench) -> PathBuf {
+pub(crate) fn here(bench: &Bench) -> PathBuf {
     bench.place.path().join("project")
 }
 
-fn with<'a>(args: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn with<'a>(args: &[&'a str]) -> Vec<&'a str> {
     [&["release", "--source-dir", "sources", "--profile", "quick"], args].concat()
 }
 

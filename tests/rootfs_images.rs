@@ -120,7 +120,7 @@ impl Bench {
         (index, images.into_iter().map(|(_, digest)| digest).collect())
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dockless"));
         command.args(args).current_dir(self.project()).env("DOCKLESS_STORE", self.place.path().join("store"));
         command.env("HOME", self.place.path()).env("DOCKLESS_PROGRESS", "plain").env_remove("DOCKER_CONFIG");

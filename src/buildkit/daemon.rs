@@ -39,6 +39,26 @@ pub struct Facts {
     pub platforms: Vec<pb::Platform>,
     /// What its LLB may ask for (`caps.go`); `None` where it does not say.
     pub capabilities: Option<BTreeSet<String>>,
+    /// It can send layers: not before 0.11, and not in a Docker daemon that keeps no images of containerd's kind.
+    pub layers: bool,
+}
+
+/// How a result comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Export {
+    /// As an image's layers, of which only those travel that are not here (`oci` with `tar=false`), so compressed.
+    Layers(&'static str),
+    /// As one archive of everything (`tar`), which every daemon can make; it goes to `Offer::archive`.
+    Archive,
+}
+
+impl Export {
+    /// Returns the exporter's name and attributes (`exporter.go`, `attrs`).
+    fn named(self) -> (&'static str, BTreeMap<String, String>) {
+        let Self::Layers(compression) = self else { return ("tar", BTreeMap::new()) };
+        let attrs = [("tar", "false"), ("oci-mediatypes", "true"), ("compression", compression)];
+        ("oci", attrs.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
+    }
 }
 
 /// A daemon that answers.
@@ -78,8 +98,8 @@ pub struct Job {
     pub entitlements: Vec<String>,
     /// Caches beside the daemon's own.
     pub caches: Vec<Cache>,
-    /// Further attributes of the exporter.
-    pub exporter: BTreeMap<String, String>,
+    /// How the result comes back.
+    pub export: Export,
     /// Tells directories of this project from those of others, for the next time that they are sent.
     pub shared_key: String,
     /// What it may have of us.
@@ -128,21 +148,21 @@ impl Daemon {
         let asked = tokio::time::timeout(PATIENCE, async {
             let workers: ListWorkersResponse = self.channel.call(WORKERS, &[], &Empty {}).await?;
             let info: Result<InfoResponse, Status> = self.channel.call(INFO, &[], &Empty {}).await;
-            let version = match info {
-                Ok(info) => info.version,
+            match info {
+                Ok(info) => Ok((workers, info.version, true)),
                 // Older than 0.11.
-                Err(status) if status.code == Code::Unimplemented => None,
-                Err(status) => return Err(status),
-            };
-            Ok((workers, version))
+                Err(status) if status.code == Code::Unimplemented => Ok((workers, None, false)),
+                Err(status) => Err(status),
+            }
         });
         let silent = || Err(Status { broken: true, ..Status::new(Code::Unavailable, "it accepts, and says nothing") });
-        let (workers, version) = asked.await.unwrap_or_else(|_| silent()).map_err(|status| self.refused(&status))?;
+        let (workers, version, layers) =
+            asked.await.unwrap_or_else(|_| silent()).map_err(|status| self.refused(&status))?;
         let own = workers.record.iter().find_map(|record| record.version.clone());
         let version = version.or(own).map(|version| version.version).filter(|version| !version.is_empty());
         let platforms = workers.record.into_iter().flat_map(|record| record.platforms).collect();
         let version = version.unwrap_or_else(|| "of unknown version".to_owned());
-        Ok(Facts { version, platforms, capabilities: None })
+        Ok(Facts { version, platforms, capabilities: None, layers })
     }
 
     /// A daemon that does not believe our certificate accepts the connection and then ends it (RFC 8446 section 4.4.2.4).
@@ -198,18 +218,19 @@ impl Daemon {
         job: Job,
         told: &mpsc::UnboundedSender<Solving>,
     ) -> Result<BTreeMap<String, String>, Status> {
-        let Job { definition, entitlements, caches, exporter, shared_key, offer } = job;
+        let Job { definition, entitlements, caches, export, shared_key, offer } = job;
         let (id, session_id) = (identity(), identity());
         let session = Session::open(&self.channel, &session_id, &shared_key, offer).await?;
         let (cache, leave) = options(caches);
+        let (exporter, attrs) = export.named();
         let request = SolveRequest {
             r#ref: id.clone(),
             definition: Some(definition),
             session: session_id,
-            exporters: vec![Exporter { r#type: "oci".to_owned(), attrs: exporter.clone() }],
+            exporters: vec![Exporter { r#type: exporter.to_owned(), attrs: attrs.clone() }],
             // What daemons before 0.14 look at.
-            exporter_deprecated: "oci".to_owned(),
-            exporter_attrs_deprecated: exporter,
+            exporter_deprecated: exporter.to_owned(),
+            exporter_attrs_deprecated: attrs,
             cache: Some(cache),
             entitlements,
         };

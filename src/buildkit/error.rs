@@ -171,6 +171,11 @@ impl BuildKitError {
         )
     }
 
+    /// Tells whether the daemon has no such exporter (`worker.go Exporter`).
+    pub fn is_exporter(&self) -> bool {
+        matches!(self, Self::Solve { message, .. } if message.contains("exporter") && message.contains("could not be found"))
+    }
+
     /// Tells whether what the user gave is wrong, rather than a machine.
     pub fn is_input(&self) -> bool {
         matches!(self, Self::TlsFile { .. } | Self::Denied { .. } | Self::Capability { .. } | Self::Platform { .. })
@@ -210,9 +215,6 @@ impl BuildKitError {
                 if ["entitlement", "network.host", "security.insecure"].iter().any(|word| message.contains(word)) =>
             {
                 "the daemon must allow it too: start it with --allow-insecure-entitlement, as well as --allow here"
-            }
-            Self::Solve { message, .. } if message.contains("exporter") && message.contains("could not be found") => {
-                "results come by its exporter `oci`: BuildKit has it from 0.11 on"
             }
             Self::DiskFull { .. } => {
                 "free room there: `buildctl prune`, or a smaller `gc` policy in its buildkitd.toml"

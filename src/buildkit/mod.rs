@@ -22,7 +22,7 @@ pub mod message;
 mod session;
 
 pub use address::{Address, AddressError};
-pub use daemon::{Cache, CacheKind, Daemon, Facts, Job, Solving};
+pub use daemon::{Cache, CacheKind, Daemon, Export, Facts, Job, Solving};
 pub use dial::{Dialer, Tls};
 pub use error::BuildKitError;
-pub use session::{Demand, Offer, Shared};
+pub use session::{Demand, Offer, Received, Shared};

@@ -86,7 +86,7 @@ impl Writer {
 }
 
 /// A failure of this machine's disk, in words that survive the way through the daemon.
-fn disk(error: &dyn std::error::Error) -> Status {
+pub(super) fn disk(error: &dyn std::error::Error) -> Status {
     let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
     Status::new(Code::Internal, format!("the client could not keep a blob: {error}{cause}"))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::archive::Received;
 use crate::oci::Digest;
 use crate::registry::Registry;
 use crate::store::Store;
@@ -40,6 +41,8 @@ pub struct Offer {
     pub caches: BTreeSet<PathBuf>,
     /// Where results go.
     pub store: Store,
+    /// Takes a result that comes as one archive; without it none is taken.
+    pub archive: Option<Received>,
     /// Who has credentials.
     pub registry: Registry,
     /// Who makes blobs that the graph names.

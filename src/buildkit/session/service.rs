@@ -6,6 +6,7 @@ use prost::Message;
 use tokio::task::JoinHandle;
 
 use super::agent::forward;
+use super::archive::receive;
 use super::content::Content;
 use super::files::send_files;
 use super::offer::Offer;
@@ -15,9 +16,10 @@ use crate::buildkit::message::{CheckAgentRequest, Empty, GetSecretRequest, GetSe
 use crate::grpc::{Answer, Call, Channel, Code, Receiving, Status, serve};
 
 /// Methods that the daemon is told of; it asks no other.
-const METHODS: [&str; 15] = [
+const METHODS: [&str; 16] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.FileSync/DiffCopy",
+    "/moby.filesync.v1.FileSend/DiffCopy",
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.filesync.v1.Auth/FetchToken",
     "/moby.filesync.v1.Auth/GetTokenAuthority",
@@ -104,6 +106,13 @@ impl Server {
                 };
                 let Ok((receiving, answer)) = call.accept() else { return };
                 send_files(request, receiving, answer).await;
+            }
+            "/moby.filesync.v1.FileSend" if method == "DiffCopy" => {
+                let Some(archive) = &self.offer.archive else {
+                    return call.refuse(&Status::new(Code::FailedPrecondition, "no archive was asked for"));
+                };
+                let Ok((mut receiving, answer)) = call.accept() else { return };
+                end(answer, receive(&self.offer.store, archive, &mut receiving).await);
             }
             "/moby.filesync.v1.Auth" => self.tokens.handle(method, call).await,
             "/moby.buildkit.secrets.v1.Secrets" if method == "GetSecret" => {

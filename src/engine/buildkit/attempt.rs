@@ -1,6 +1,5 @@
 //! One graph at one daemon.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::adapt::adapt;
 use super::daemons::BuildKit;
 use super::events::{Events, Failed};
 use super::result;
-use crate::buildkit::{BuildKitError, Daemon, Demand, Facts, Job, Offer, Shared, Solving};
+use crate::buildkit::{BuildKitError, Daemon, Demand, Export, Facts, Job, Offer, Received, Shared, Solving};
 use crate::engine::EngineError;
 use crate::grpc::Status;
 use crate::llb::{Graph, pb};
@@ -48,13 +47,16 @@ impl BuildKit<'_> {
         }
         let (demands, mut demanded) = mpsc::unbounded_channel();
         let (told, mut heard) = mpsc::unbounded_channel();
+        let received = Received::default();
+        let export = export(&daemon, facts);
+        let archive = (export == Export::Archive).then(|| received.clone());
         let job = Job {
             definition: adapted.definition,
             entitlements: self.local.executor.allowed.iter().map(ToString::to_string).collect(),
             caches: self.daemons.caches.clone(),
-            exporter: exporter(&daemon),
             shared_key: shared_key(inputs),
-            offer: self.offer(inputs, demands),
+            export,
+            offer: Offer { archive, ..self.offer(inputs, demands) },
         };
         let runtime = &self.daemons.runtime;
         let of = Arc::clone(&daemon);
@@ -94,7 +96,12 @@ impl BuildKit<'_> {
         match ended {
             Ok(response) => {
                 let (ran, cached) = (events.ran, events.cached);
-                let solved = result::solved(self.local, graph, &response, &address)?;
+                let layers = match export {
+                    Export::Layers(_) => result::layers(self.local, &response),
+                    Export::Archive => result::archive(&received),
+                };
+                let wrong = |reason| BuildKitError::Result { address: address.clone(), reason };
+                let solved = result::solved(self.local, graph, &layers.map_err(wrong)?)?;
                 Ok(Solved { ran, cached, ..solved })
             }
             Err(status) => {
@@ -127,6 +134,7 @@ impl BuildKit<'_> {
             agents: inputs.agents.clone(),
             caches: self.daemons.cache_directories(),
             store: self.local.store.clone(),
+            archive: None,
             registry: self.local.registry.clone(),
             blobs,
         }
@@ -191,11 +199,13 @@ pub(super) fn platform(graph: &Graph) -> Platform {
     }
 }
 
-fn exporter(daemon: &Daemon) -> BTreeMap<String, String> {
-    let compression = if daemon.is_near() { "uncompressed" } else { "zstd" };
-    [("tar", "false"), ("oci-mediatypes", "true"), ("compression", compression)]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
+fn export(daemon: &Daemon, facts: &Facts) -> Export {
+    match (facts.layers, daemon.is_near()) {
+        // Compressing costs more than it saves where no network is between.
+        (true, true) => Export::Layers("uncompressed"),
+        (true, false) => Export::Layers("zstd"),
+        (false, _) => Export::Archive,
+    }
 }
 
 /// Directories of the same place on the same machine are sent again only as far as they have changed.

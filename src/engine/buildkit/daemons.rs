@@ -184,7 +184,17 @@ impl BuildKit<'_> {
             }
             .into());
         }
-        self.attempt((daemon, &facts), graph, inputs, progress)
+        match self.attempt((Arc::clone(&daemon), &facts), graph, inputs, progress) {
+            Err(EngineError::BuildKit(error)) if facts.layers && error.is_exporter() => {
+                // What it has built is in its cache.
+                let message = format!("{} sends no layers: the result comes as one archive", daemon.address());
+                progress.event(&Event::Note { message: &message });
+                let facts = Facts { layers: false, ..facts };
+                self.daemons.states()[turn.index].facts = Some(facts.clone());
+                self.attempt((daemon, &facts), graph, inputs, progress)
+            }
+            result => result,
+        }
     }
 
     /// Connects with a daemon and finds out what it is, where that is not known yet.

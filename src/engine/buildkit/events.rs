@@ -193,9 +193,12 @@ impl<'a> Events<'a> {
     }
 }
 
-/// Reads the exit code in the words of BuildKit's executor (`gateway/errdefs ExitError`).
+/// Reads the exit code in the words of BuildKit's executor (`gateway/errdefs ExitError`; `exec.go` before 0.9).
 fn code(message: &str) -> Option<i32> {
-    let (_, rest) = message.rsplit_once("did not complete successfully: exit code: ")?;
+    let (before, rest) = message.rsplit_once(": exit code: ")?;
+    if !before.ends_with("did not complete successfully") && !before.contains("executor failed running [") {
+        return None;
+    }
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
@@ -235,6 +238,8 @@ mod tests {
         let said = "process \"/bin/sh -c false\" did not complete successfully: exit code: 17";
         assert_eq!(code(said), Some(17));
         assert_eq!(code(&format!("{said}: more")), Some(17));
+        assert_eq!(code("executor failed running [/bin/sh -c exit 17]: exit code: 17"), Some(17));
         assert_eq!(code("failed to load cache key: not found"), None);
+        assert_eq!(code("somebody says: exit code: 17"), None);
     }
 }

@@ -16,6 +16,8 @@
 //! not answer, breaks or has a full disk is passed over for the next. A daemon's cache is its own, so what a graph finds
 //! done after such a move is what a shared cache (`--cache-to`, `--cache-from`) has.
 //!
+//! A daemon that cannot send layers sends one archive of everything (exporter `tar`), which becomes the only layer.
+//!
 //! Why the exporter `oci` and not `local`: it tells layers apart, needs no root here, sends nothing that the store has
 //! already, and `local` of a whole root filesystem can hang for ever (moby/buildkit#2950).
 

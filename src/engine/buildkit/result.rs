@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::buildkit::BuildKitError;
+use crate::buildkit::Received;
 use crate::cache::Output;
 use crate::engine::{Embedded, EngineError};
 use crate::layer::{Compression, tree_digest};
@@ -32,19 +32,12 @@ struct Manifest {
     layers: Vec<Blob>,
 }
 
-/// Makes a snapshot of the image that the exporter says it has sent.
-pub(super) fn solved(
-    local: &Embedded,
-    graph: &Graph,
-    response: &BTreeMap<String, String>,
-    address: &str,
-) -> Result<Solved, EngineError> {
-    let wrong = |reason: String| BuildKitError::Result { address: address.to_owned(), reason };
-    let layers = layers(local, response).map_err(wrong)?;
+/// Makes a snapshot of layers that are in the store.
+pub(super) fn solved(local: &Embedded, graph: &Graph, layers: &[PackedLayer]) -> Result<Solved, EngineError> {
     let name = graph.vertex(&graph.output().vertex).label();
     let failed = EngineError::snapshot(&name);
     let mut named = b"dockless buildkit result 1\n".to_vec();
-    for layer in &layers {
+    for layer in layers {
         named.extend_from_slice(format!("{}\n", layer.diff_id).as_bytes());
     }
     let id = Digest::of(&named);
@@ -56,7 +49,7 @@ pub(super) fn solved(
         (found, _) => {
             let snapshot: Snapshot = match found {
                 Some(snapshot) => snapshot,
-                None => local.snapshots.import(&id, &layers).map_err(&failed)?,
+                None => local.snapshots.import(&id, layers).map_err(&failed)?,
             };
             let tree = local.snapshots.read(&snapshot).map_err(&failed)?;
             let content = tree_digest(tree.path()).map_err(|error| failed(error.into()))?;
@@ -77,8 +70,15 @@ pub(super) fn solved(
     })
 }
 
-/// Reads which layers there are; all of them are in the store, verified when they came.
-fn layers(local: &Embedded, response: &BTreeMap<String, String>) -> Result<Vec<PackedLayer>, String> {
+/// Returns the archive that has come, as the only layer.
+pub(super) fn archive(received: &Received) -> Result<Vec<PackedLayer>, String> {
+    let (digest, size) = received.blob().ok_or("no archive came")?;
+    let media_type = Compression::None.media_type().to_owned();
+    Ok(vec![PackedLayer { digest, size, diff_id: digest, media_type }])
+}
+
+/// Reads which layers the exporter says it has sent; all of them are in the store, verified when they came.
+pub(super) fn layers(local: &Embedded, response: &BTreeMap<String, String>) -> Result<Vec<PackedLayer>, String> {
     let descriptor = response.get("containerimage.descriptor").ok_or("it says nothing of an image")?;
     let descriptor = STANDARD.decode(descriptor).map_err(|error| error.to_string())?;
     let descriptor: Blob = serde_json::from_slice(&descriptor).map_err(|error| format!("its descriptor: {error}"))?;
