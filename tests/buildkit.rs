@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::ops::Deref;
 use std::path::Path;
 use std::process::Output;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use dockless::llb::{Edge, Graph, GraphBuilder, op, pb};
@@ -14,11 +15,33 @@ use dockless::oci::Arch;
 use crate::support::buildkit::Buildkitd;
 use crate::support::solve::Bench;
 
-/// One daemon for the tests of this file, which only look at what is theirs; it ends with the process.
-pub(crate) fn daemon() -> Option<String> {
-    static SHARED: OnceLock<Option<Mutex<Buildkitd>>> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| Buildkitd::start().map(Mutex::new)).as_ref()?;
-    Some(shared.lock().unwrap_or_else(PoisonError::into_inner).address().to_owned())
+/// One daemon for the tests that run at the same time, which only look at what is theirs; it ends with the last of them.
+pub(crate) fn daemon() -> Option<Shared> {
+    static SHARED: Mutex<Weak<Buildkitd>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(daemon) = shared.upgrade() {
+        return Some(Shared(daemon));
+    }
+    let daemon = Arc::new(Buildkitd::start()?);
+    *shared = Arc::downgrade(&daemon);
+    Some(Shared(daemon))
+}
+
+/// A daemon that others use, too; written, it is its address.
+pub(crate) struct Shared(Arc<Buildkitd>);
+
+impl Deref for Shared {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.address()
+    }
+}
+
+impl std::fmt::Display for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self)
+    }
 }
 
 pub(crate) fn said(output: &Output) -> String {
