@@ -44,7 +44,7 @@ pub(super) fn rebuild(
         let requests = requests(&claim.recipes)?;
         compare_inputs(project, &corridor, claim, view)?;
         let built = corridor.build(&requests, claim.arch, view)?;
-        let again = release::package(&engine.store, &built.solved.snapshot, claim.epoch, session.jobs())?;
+        let again = release::package(&engine.store, &built.solved.snapshot, claim.epoch)?;
         let (digest, _) = dist::hash(tarball).map_err(verify::VerifyError::from)?;
         let differences = if digest == again.digest {
             std::collections::BTreeMap::new()

@@ -213,12 +213,10 @@ impl Maker<'_> {
 
     /// Packs with the jobs that are free.
     fn pack(&self, solved: &Solved, cancel: &Cancel) -> Result<Artifact, VariantError> {
-        let jobs = &self.engine.jobs;
-        let Some(tokens) = jobs.take_several(jobs.total(), || cancel.is_cancelled())? else {
+        let Some(_token) = self.engine.jobs.take(|| cancel.is_cancelled())? else {
             return Err(BuildError::from(SolveError::Cancelled).into());
         };
-        let threads = std::num::NonZeroUsize::new(tokens.len()).expect("at least one job was taken");
-        Ok(package(&self.engine.store, &solved.snapshot, self.epoch, threads)?)
+        Ok(package(&self.engine.store, &solved.snapshot, self.epoch)?)
     }
 
     fn describe(

@@ -95,24 +95,6 @@ impl Jobs {
         }
     }
 
-    /// Takes jobs for work of this process: one, waited for, and of the others those that are free now, `most` in all;
-    /// `None` when `cancelled` says so meanwhile.
-    pub(crate) fn take_several(
-        &self,
-        most: NonZeroUsize,
-        cancelled: impl FnMut() -> bool,
-    ) -> Result<Option<Vec<Token<'_>>>, JobsError> {
-        let Some(first) = self.take(cancelled)? else { return Ok(None) };
-        let mut tokens = vec![first];
-        while tokens.len() < most.get() {
-            match self.try_take()? {
-                Some(token) => tokens.push(token),
-                None => break,
-            }
-        }
-        Ok(Some(tokens))
-    }
-
     fn fill(&self) -> Result<(), Errno> {
         for _ in 0..self.total.get() {
             rustix::io::write(&self.write, &[TOKEN])?;
@@ -138,19 +120,6 @@ impl Drop for Token<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn work_of_this_process_takes_what_is_free_and_waits_for_one() {
-        let number = |n| NonZeroUsize::new(n).expect("a number");
-        let jobs = Jobs::new(number(3)).expect("pipe");
-        let step = jobs.take(|| false).expect("pipe").expect("free");
-        let most = jobs.take_several(number(8), || false).expect("pipe").expect("free");
-        assert_eq!(most.len(), 2);
-        assert!(jobs.take_several(number(1), || true).expect("pipe").is_none());
-        drop(most);
-        assert_eq!(jobs.take_several(number(1), || false).expect("pipe").expect("free").len(), 1);
-        drop(step);
-    }
 
     #[test]
     fn no_more_than_the_budget_runs_and_lost_tokens_come_back() {
