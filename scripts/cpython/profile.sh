@@ -9,7 +9,7 @@
 #
 # For Objects/x.o the compiler looks into Objects/x.gcda, and there for a function by its name and a checksum of its flow graph: what
 # changed since the training is compiled as if nothing were known of it (gcc/coverage.cc, get_coverage_counts). Counters of another
-# compiler release would be ignored, all of them, hence the file `compiler`.
+# compiler release would be ignored, all of them, hence the file `compiler`; those of another level of optimisation in part, hence `level`.
 
 # Nobody installs _testembed: with link-time optimisation it would be one more program of the size of the interpreter.
 without_testembed="-o Programs/_testembed"
@@ -21,8 +21,10 @@ make_quick() {
 }
 
 make_train() {
+    # -O3 inlines as far as the counts say that it pays: a tenth fewer instructions than -O2 (docs/profiles.md). What is not hot stays small.
+    level=-O3
     # Counters are not atomic: the lock of the interpreter serves, and the few that are lost cost less than a load five times slower.
-    counting="-fprofile-generate -fprofile-update=single"
+    counting="$level -fprofile-generate -fprofile-update=single"
     if [ "$DOCKLESS_ARCH" = x86 ]; then $CC -O2 -g0 -Wall -Wextra -c /scripts/cpython/gcov-x86.c -o /build/gcov.o; fi
     make CFLAGS_NODIST="$CFLAGS_NODIST $counting" LDFLAGS_NODIST="-no-pie $counting $([ ! -f /build/gcov.o ] || echo /build/gcov.o)"
     # What building has counted is no load.
@@ -37,9 +39,10 @@ make_train() {
     done
     # A file without a single count says nothing.
     printf '%s\n' "$compiler" > compiler
+    printf '%s\n' "$level" > level
     find . -name '*.gcda' | LC_ALL=C sort > files
     tar -c --sort=name --format=ustar --owner=0 --group=0 --numeric-owner --mode=644 --mtime="@$SOURCE_DATE_EPOCH" \
-        --no-recursion -f /build/profile.tar compiler -T files
+        --no-recursion -f /build/profile.tar compiler level -T files
     xz -9e --stdout --threads=1 /build/profile.tar > /out/profile.tar.xz
 }
 
@@ -50,11 +53,12 @@ make_release() {
         say "the profile was trained with gcc $(cat compiler), this is gcc $compiler, which cannot read it: dockless profile train" >&2
         exit 1
     fi
-    # -O3, and hot is what makes up 99.9 % of what was counted, where gcc says 99 %: a few loops of the training have most of that, and
-    # with 99 % the allocator and dictionaries are not among what is inlined. A tenth fewer instructions (docs/profiles.md); what is not
-    # hot is small all the same. The flow graphs of -O3 are those of the training, which is at -O2.
-    optimise="-O3 -fprofile-use -fprofile-correction -Wno-missing-profile -Wno-coverage-mismatch -flto=auto -ffat-lto-objects"
-    linked="-O3 --param hot-bb-count-ws-permille=999 -no-pie -flto=auto"
+    # Flow graphs differ from level to level: with another one than the training's the counts of many functions would be lost. Profiles
+    # without this file were trained with -O2.
+    level=-O2
+    [ ! -f level ] || level=$(cat level)
+    optimise="$level -fprofile-use -fprofile-correction -Wno-missing-profile -Wno-coverage-mismatch -flto=auto -ffat-lto-objects"
+    linked="$level -no-pie -flto=auto"
     # Programs that only make files of the source tree are linked from the machine code that fat objects have, too.
     tools=
     for tool in Programs/_freeze_module _bootstrap_python; do

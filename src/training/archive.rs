@@ -19,6 +19,8 @@ const LARGEST: u64 = 64 << 20;
 pub struct Counts {
     /// Release of gcc, `12.2.0`.
     pub compiler: String,
+    /// Level of optimisation that was counted with, `-O3`.
+    pub level: String,
     /// Functions by object and number. A number may be there twice: for bodies that the compiler copied. They are one here.
     pub objects: BTreeMap<String, BTreeMap<u32, Function>>,
 }
@@ -57,6 +59,12 @@ impl Counts {
                     return Err(TrainingError::Member { name, why: "is not the release of a compiler" });
                 }
                 counts.compiler = release;
+            } else if name == "level" {
+                let level = String::from_utf8_lossy(&bytes).trim().to_owned();
+                if !matches!(level.as_bytes(), [b'-', b'O', b'0'..=b'3' | b's']) {
+                    return Err(TrainingError::Member { name, why: "is no level of optimisation" });
+                }
+                counts.level = level;
             } else if let Some(object) = name.strip_suffix(".gcda") {
                 let read = functions(&bytes).map_err(|why| TrainingError::Member { name: name.clone(), why })?;
                 let known = counts.objects.entry(object.to_owned()).or_default();
@@ -74,6 +82,10 @@ impl Counts {
         if counts.compiler.is_empty() {
             let name = "compiler".to_owned();
             return Err(TrainingError::Member { name, why: "is missing" });
+        }
+        if counts.level.is_empty() {
+            // What profiles were trained with before they said so.
+            "-O2".clone_into(&mut counts.level);
         }
         Ok(counts)
     }

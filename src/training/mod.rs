@@ -1,7 +1,7 @@
 //! What a training run counted: the archives of `recipes/profiles/`, read to say what is in them and what changed.
 //!
 //! ```text
-//! archive  <name>.tar.xz: `compiler`, and one .gcda file for each object      -> Counts
+//! archive  <name>.tar.xz: `compiler`, `level`, and one .gcda file for each object      -> Counts
 //! gcda     a .gcda file: functions by number, their shape and their counters  -> Vec<Function>
 //! compare  two sets of counts                                                 -> Difference
 //! ```
