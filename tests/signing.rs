@@ -325,6 +325,9 @@ fn a_release_appears_signed_or_not_at_all() {
         let words = ["--verify", signature.to_str().expect("text"), file.to_str().expect("text")];
         assert!(keys.gpg(&words, "").status.success(), "{name}");
     }
+    let run = keys.dockless(place.path(), &["release", "--stage", "release", "a", "b"], &[]);
+    assert!(run.status.success() && text(&run.stderr).contains("`dist` was signed, and what replaces it is not"));
+    assert!(signatures(&dist).is_empty());
 }
 
 #[test]

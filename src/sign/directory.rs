@@ -11,6 +11,19 @@ use super::key::{CLOCKS, Key};
 use super::signer::{Asked, Signer};
 use crate::dist::{Dist, Kind};
 
+/// What names of OpenPGP signatures end with.
+const PGP: &str = ".asc";
+
+/// What names of sigstore bundles end with.
+const BUNDLE: &str = ".sigstore.json";
+
+/// Tells whether there is a signature in a directory.
+pub fn is_signed(directory: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else { return false };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.into_string().ok()).any(|name| name.ends_with(PGP) || name.ends_with(BUNDLE))
+}
+
 /// Signs every tarball of a release directory and its `SHA256SUMS` by gpg: `NAME.asc` beside each. The directory is read
 /// strictly before, so that nothing is signed that does not belong to the release. Returns the key and the files written.
 ///
@@ -19,11 +32,11 @@ use crate::dist::{Dist, Kind};
 /// # Errors
 /// All of [`SignError`]; the directory is then as it was.
 pub fn sign(asked: &Asked, directory: &Path, replace: bool) -> Result<(Key, Vec<PathBuf>), SignError> {
-    let names = to_sign(directory, ".asc", replace, asked.now)?;
+    let names = to_sign(directory, PGP, replace, asked.now)?;
     let signer = Signer::open(asked)?;
     let mut files = Vec::new();
     for name in names {
-        files.push((format!("{name}.asc"), signer.sign(&directory.join(&name))?));
+        files.push((format!("{name}{PGP}"), signer.sign(&directory.join(&name))?));
     }
     Ok((signer.into_key(), publish(directory, &files)?))
 }
@@ -34,8 +47,8 @@ pub fn sign(asked: &Asked, directory: &Path, replace: bool) -> Result<(Key, Vec<
 /// As [`sign`].
 pub fn bundle(cosign: &Cosign, directory: &Path, replace: bool, now: i64) -> Result<Vec<PathBuf>, SignError> {
     let mut files = Vec::new();
-    for name in to_sign(directory, ".sigstore.json", replace, now)? {
-        files.push((format!("{name}.sigstore.json"), cosign.sign(&directory.join(&name))?));
+    for name in to_sign(directory, BUNDLE, replace, now)? {
+        files.push((format!("{name}{BUNDLE}"), cosign.sign(&directory.join(&name))?));
     }
     publish(directory, &files)
 }

@@ -31,7 +31,7 @@ mod secret;
 mod signer;
 
 pub use cosign::{Bundles, Cosign};
-pub use directory::{bundle, sign};
+pub use directory::{bundle, is_signed, sign};
 pub use error::{Doubt, SignError};
 pub use key::Key;
 pub use openpgp::{Believed, Checker, Signed};

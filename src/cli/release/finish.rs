@@ -123,6 +123,12 @@ impl<'a> Finish<'a> {
         let description = Description { tag, ..description.clone() };
         let previous = self.previous(&description)?;
         let words = Words { previous, template: self.template.clone(), signed: self.signing.by_gpg() };
+        if !self.signing.is_asked() && crate::sign::is_signed(&self.place) {
+            let place = self.place.display();
+            let message =
+                format!("`{place}` was signed, and what replaces it is not: `dockless sign {place}` signs it");
+            self.view.event(&Event::Note { message: &message });
+        }
         // Of everything that is in the directory, before anybody sees it.
         let seal = |staged: &Path| -> Result<(), Failure> {
             if self.signing.is_asked() {
