@@ -58,6 +58,12 @@ fn sshd(place: &Path) -> Option<(Server, u16)> {
         skip("ssh", "there is no OpenSSH server on this machine: install openssh-server");
         return None;
     };
+    let id = rustix::process::geteuid().as_raw().to_string();
+    let account = Command::new("getent").args(["passwd", &id]).output().expect("getent").stdout;
+    if String::from_utf8_lossy(&account).trim().ends_with("nologin") {
+        skip("login", "this user has no shell to log in with");
+        return None;
+    }
     for key in ["host", "user"] {
         let made =
             Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(place.join(key)).status();
