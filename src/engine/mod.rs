@@ -7,6 +7,6 @@ mod buildkit;
 mod embedded;
 mod error;
 
-pub use buildkit::{BuildKit, Daemons};
+pub use buildkit::{BuildKit, Daemons, adapted};
 pub use embedded::{Embedded, Engine, Part};
 pub use error::EngineError;

@@ -97,6 +97,12 @@ pub(super) fn adapt(
     Ok(Adapted { definition: pb::Definition { def, metadata, source }, own, copies })
 }
 
+/// Returns `graph` as a daemon of today is given it.
+pub fn adapted(graph: &Graph) -> Graph {
+    let adapted = adapt(graph, None, false, ("", "")).expect("all capabilities are there");
+    Graph::try_from(&adapted.definition).expect("a graph stays one")
+}
+
 const MERGE: &str = "mergeop";
 
 /// Attribute: the client's store of an image layout (`attr.go AttrOCILayoutStoreID`).

@@ -27,4 +27,5 @@ mod daemons;
 mod events;
 mod result;
 
+pub use adapt::adapted;
 pub use daemons::{BuildKit, Daemons};
