@@ -270,3 +270,18 @@ fn a_local_cache_goes_from_one_daemon_to_another() {
     let index = fs::read_to_string(cache.join("index.json")).expect("a layout");
     assert!(index.contains("latest"), "{index}");
 }
+
+#[test]
+fn what_a_daemon_is_given_can_be_shown() {
+    let shown = |engine: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dockless"));
+        let run =
+            command.args(["graph", "zlib", "--format", "json", "--engine", engine]).output().expect("the binary runs");
+        assert!(run.status.success(), "{}", said(&run));
+        String::from_utf8_lossy(&run.stdout).into_owned()
+    };
+    let (here, there) = (shown("embedded"), shown("buildkit"));
+    for word in ["MAKEFLAGS=-j8", "oci.store"] {
+        assert!(there.contains(word) && !here.contains(word), "{word}");
+    }
+}
