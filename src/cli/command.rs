@@ -324,7 +324,11 @@ fn graph(session: &Session<'_>, args: &args::Graph) -> Result<ExitCode, Failure>
             )?
             .graph
     };
-    let graph = if session.global.engine.is_buildkit() { crate::engine::adapted(&graph) } else { graph };
+    let graph = if session.global.engine.is_buildkit() {
+        crate::engine::adapted(&graph).map_err(SolveError::from).map_err(BuildError::from)?
+    } else {
+        graph
+    };
     let bytes = match args.format {
         GraphFormat::Tree => llb::tree(&graph).into_bytes(),
         GraphFormat::Json => llb::json_lines(&graph).into_bytes(),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 
 use crate::buildkit::BuildKitError;
-use crate::llb::{Graph, Vertex, op, pb};
+use crate::llb::{Graph, GraphError, Vertex, op, pb};
 use crate::oci::Digest;
 use crate::recipe::JOBSERVER;
 
@@ -98,9 +98,12 @@ pub(super) fn adapt(
 }
 
 /// Returns `graph` as a daemon of today is given it.
-pub fn adapted(graph: &Graph) -> Graph {
+///
+/// # Errors
+/// That it has become too large.
+pub fn adapted(graph: &Graph) -> Result<Graph, GraphError> {
     let adapted = adapt(graph, None, false, ("", "")).expect("all capabilities are there");
-    Graph::try_from(&adapted.definition).expect("a graph stays one")
+    Graph::try_from(&adapted.definition)
 }
 
 const MERGE: &str = "mergeop";
