@@ -286,7 +286,7 @@ fn a_daemon_whose_disk_is_full_is_said_or_passed_over() {
         return;
     }
     let Some(small) = Buildkitd::with(&Setting { disk: Some(24 << 20), ..Setting::default() }) else { return };
-    // Sent as a directory, and written by a step.
+    // Sent as a directory, which is more than the daemon has room for.
     let mut noise = vec![0; 40 << 20];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut noise).expect("randomness");
     fs::write(bench.root().join("noise"), &noise).expect("written");
