@@ -18,7 +18,7 @@ fn project() -> Project {
 fn text(version: &str, arch: &str, source: &str) -> String {
     format!(
         "package = \"cpython\"\nversion = \"{version}\"\narch = \"{arch}\"\nsource = \"{source}\"\n\
-         archive = \"cpython-{version}-{arch}.tar.xz\"\nsha256 = \"{}\"\nsize = 1\ncompiler = \"12.2.0\"\n\
+         archive = \"cpython-{version}-{arch}.tar.xz\"\nsha256 = \"{}\"\nsize = 1\ncompiler = \"12.2.0\"\nlevel = \"-O3\"\n\
          objects = 1\nfunctions = 1\nexecuted = 1\n",
         Digest::of(version.as_bytes()).hex()
     )
@@ -158,8 +158,8 @@ fn pinned_archives_are_what_their_descriptions_say() {
         let counts = Counts::read(&archive[..]).expect("an archive of counts");
         let totals = counts.totals();
         assert_eq!(
-            (counts.compiler.as_str(), totals.objects, totals.functions, totals.executed),
-            (profile.compiler.as_str(), profile.objects, profile.functions, profile.executed),
+            (counts.compiler.as_str(), counts.level.as_str(), totals.objects, totals.functions, totals.executed),
+            (profile.compiler.as_str(), profile.level.as_str(), profile.objects, profile.functions, profile.executed),
             "{}",
             profile.archive
         );
@@ -248,24 +248,32 @@ fn a_bad_archive_is_refused() {
 
 #[test]
 fn a_comparison_tells_new_gone_reshaped_and_moved_functions() {
-    let read = |objects: &[(&str, Vec<u8>)]| {
-        let mut members: Vec<(&str, &[u8])> = vec![("compiler", b"12.2.0")];
+    let read = |objects: &[(&str, Vec<u8>)], level: &[u8]| {
+        let mut members: Vec<(&str, &[u8])> = vec![("compiler", b"12.2.0"), ("level", level)];
         members.extend(objects.iter().map(|(name, bytes)| (*name, &bytes[..])));
         Counts::read(&archive(&members)[..]).expect("sound")
     };
-    let old = read(&[
-        ("a.gcda", gcda(&[(1, 1, &[100]), (2, 1, &[100]), (3, 1, &[100]), (4, 1, &[0]), (5, 1, &[700])])),
-        ("gone.gcda", gcda(&[(1, 1, &[0])])),
-    ]);
-    let new = read(&[
-        ("a.gcda", gcda(&[(1, 1, &[110]), (2, 9, &[100]), (4, 1, &[1]), (5, 1, &[100]), (6, 1, &[1])])),
-        ("new.gcda", gcda(&[(1, 1, &[700])])),
-    ]);
+    let old = read(
+        &[
+            ("a.gcda", gcda(&[(1, 1, &[100]), (2, 1, &[100]), (3, 1, &[100]), (4, 1, &[0]), (5, 1, &[700])])),
+            ("gone.gcda", gcda(&[(1, 1, &[0])])),
+        ],
+        b"-O2",
+    );
+    let new = read(
+        &[
+            ("a.gcda", gcda(&[(1, 1, &[110]), (2, 9, &[100]), (4, 1, &[1]), (5, 1, &[100]), (6, 1, &[1])])),
+            ("new.gcda", gcda(&[(1, 1, &[700])])),
+        ],
+        b"-O3",
+    );
     let found = Difference::between(&old, &new);
     assert_eq!((found.alike, found.functions_new, found.functions_gone), (1, 2, 2));
     assert_eq!((found.reshaped, found.awakened, found.moved), (1, 1, 1));
     assert_eq!((found.objects_new, found.objects_gone), (vec!["new".to_owned()], vec!["gone".to_owned()]));
+    assert_eq!(found.levels, Some(["-O2".to_owned(), "-O3".to_owned()]));
     let same = Difference::between(&old, &old);
+    assert_eq!(same.levels, None);
     assert_eq!((same.alike, same.moved + same.awakened + same.reshaped), (6, 0));
     assert!(same.shifts.iter().all(|shift| shift.old.to_bits() == shift.new.to_bits()));
 }

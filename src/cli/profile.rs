@@ -1,5 +1,6 @@
 //! `dockless profile`: trains, lists and compares what profile `release` builds with.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -96,6 +97,7 @@ fn describe(request: &Request, built: &Built, arch: Arch, archive: &[u8], counts
         sha256: Digest::of(archive).hex(),
         size: archive.len() as u64,
         compiler: counts.compiler.clone(),
+        level: counts.level.clone(),
         objects: totals.objects,
         functions: totals.functions,
         executed: totals.executed,
@@ -137,13 +139,14 @@ fn table(profiles: &[TrainedProfile]) -> String {
         ("functions", Align::Right),
         ("executed", Align::Right),
         ("gcc", Align::Left),
+        ("level", Align::Left),
         ("source", Align::Left),
     ]);
     for profile in profiles {
         let numbers = [profile.size, profile.objects, profile.functions, profile.executed].map(|n| n.to_string());
         let [size, objects, functions, executed] = &numbers;
         let source = profile.source.get(..12).unwrap_or_default();
-        table.row([&profile.stem(), size, objects, functions, executed, &profile.compiler, source]);
+        table.row([&profile.stem(), size, objects, functions, executed, &profile.compiler, &profile.level, source]);
     }
     table.render(None)
 }
@@ -162,6 +165,9 @@ fn told(difference: &Difference) -> String {
         table.row([what.to_owned(), number.to_string()]);
     }
     let mut text = table.render(None);
+    if let Some([old, new]) = &difference.levels {
+        let _ = writeln!(text, "trained at {old}, now at {new}: flow graphs differ from level to level");
+    }
     for (what, objects) in [("new objects", &difference.objects_new), ("objects gone", &difference.objects_gone)] {
         if !objects.is_empty() {
             text += what;

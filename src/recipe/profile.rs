@@ -53,6 +53,8 @@ pub struct TrainedProfile {
     pub size: u64,
     /// Release of gcc whose counters these are.
     pub compiler: String,
+    /// Level of optimisation that was counted with, `-O3`: the one that a build takes.
+    pub level: String,
     /// Object files with counts.
     pub objects: u64,
     /// Functions of these.
@@ -72,6 +74,7 @@ struct File {
     sha256: Spanned<String>,
     size: u64,
     compiler: String,
+    level: String,
     objects: u64,
     functions: u64,
     executed: u64,
@@ -116,6 +119,7 @@ impl TrainedProfile {
             sha256: file.sha256.into_inner(),
             size: file.size,
             compiler: file.compiler,
+            level: file.level,
             objects: file.objects,
             functions: file.functions,
             executed: file.executed,

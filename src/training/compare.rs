@@ -9,6 +9,8 @@ const MOVED: f64 = 2.0;
 /// What is otherwise in newer counts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Difference {
+    /// The older level of optimisation and the newer one, where they differ.
+    pub levels: Option<[String; 2]>,
     /// Objects that only the newer counts have.
     pub objects_new: Vec<String>,
     /// Objects that only the older counts have.
@@ -43,7 +45,8 @@ pub struct Shift {
 impl Difference {
     /// Compares two trainings.
     pub fn between(old: &Counts, new: &Counts) -> Self {
-        let mut found = Self::default();
+        let levels = (old.level != new.level).then(|| [old.level.clone(), new.level.clone()]);
+        let mut found = Self { levels, ..Self::default() };
         let (whole_old, whole_new) = (old.totals().count, new.totals().count);
         for (object, functions) in &new.objects {
             let Some(before) = old.objects.get(object) else {
