@@ -47,6 +47,9 @@ sed -i 's,\$(DESTDIR)\$(LIBDEST)/compileall.py,-c pass,' Makefile.pre.in
 # compiler is not asked there, for its true answer would contradict configure's table.
 if [ "$series" = 3.10 ]; then sed -i 's,^ *MULTIARCH=\$(\$CC --print-multiarch 2>/dev/null)$,MULTIARCH=,' configure; fi
 
+# It links the interpreter with its own archive, whose symbols --exclude-libs would hide; later ones take the objects.
+if [ "$series" = 3.10 ]; then sed -i 's,Programs/python.o \$(BLDLIBRARY),Programs/python.o $(LIBRARY_OBJS),' Makefile.pre.in; fi
+
 # Its setup.py, which makes the test modules, asks the compiler where a Debian's headers are, and glibc's are not musl's.
 if [ "$series" = 3.10 ]; then sed -i 's,^\( *\)self\.add_multiarch_paths()$,\1pass,' setup.py; fi
 
