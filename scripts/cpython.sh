@@ -50,8 +50,11 @@ if [ "$series" = 3.10 ]; then sed -i 's,^ *MULTIARCH=\$(\$CC --print-multiarch 2
 # It links the interpreter with its own archive, whose symbols --exclude-libs would hide; later ones take the objects.
 if [ "$series" = 3.10 ]; then sed -i 's,Programs/python.o \$(BLDLIBRARY),Programs/python.o $(LIBRARY_OBJS),' Makefile.pre.in; fi
 
-# Its setup.py, which makes the test modules, asks the compiler where a Debian's headers are, and glibc's are not musl's.
-if [ "$series" = 3.10 ]; then sed -i 's,^\( *\)self\.add_multiarch_paths()$,\1pass,' setup.py; fi
+# Its setup.py, which makes the test modules, asks the compiler where a Debian's headers are, and glibc's are not musl's; and puts the
+# interpreter's -fno-pie behind a library's -fPIC, where it wins.
+if [ "$series" = 3.10 ]; then
+    sed -i -e 's,^\( *\)self\.add_multiarch_paths()$,\1pass,' -e "s,ccshared + ' ' + cflags,cflags + ' ' + ccshared," setup.py
+fi
 
 # Test modules are built as the shared libraries that they are for everybody: the interpreter is the same with and without them.
 if [ -f Modules/Setup.stdlib.in ]; then sed -i 's,^# Test modules$,&\n*shared*,' Modules/Setup.stdlib.in; fi
