@@ -16,7 +16,7 @@ use crate::source::Origins;
 #[derive(Debug, clap::Args)]
 pub(crate) struct SuiteArgs {
     /// Runs CPython's own test suite instead, with -j files at once: for -full tarballs; wants the project for its root
-    /// filesystem and for `tests/cpython/`, the lists of what is expected to fail; takes half an hour and more
+    /// filesystem and for `tests/cpython/`, the lists of what is expected to fail; takes a quarter of an hour and more
     #[arg(long)]
     pub(super) suite: bool,
     /// Only these files of the suite, such as `test_ssl`
