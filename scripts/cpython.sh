@@ -43,16 +43,14 @@ cp /scripts/cpython/tkappinit.c Modules/tkappinit.c
 # Byte code is compiled once, at the end, in its own way: python.sh.
 sed -i 's,\$(DESTDIR)\$(LIBDEST)/compileall.py,-c pass,' Makefile.pre.in
 
-# 3.10 knows no musl: it and every musl wheel of its time call the platform ...-linux-gnu in file names of extension modules. So the
-# compiler is not asked there, for its true answer would contradict configure's table.
-if [ "$series" = 3.10 ]; then sed -i 's,^ *MULTIARCH=\$(\$CC --print-multiarch 2>/dev/null)$,MULTIARCH=,' configure; fi
-
-# It links the interpreter with its own archive, whose symbols --exclude-libs would hide; later ones take the objects.
-if [ "$series" = 3.10 ]; then sed -i 's,Programs/python.o \$(BLDLIBRARY),Programs/python.o $(LIBRARY_OBJS),' Makefile.pre.in; fi
-
-# Its setup.py, which makes the test modules, asks the compiler where a Debian's headers are, and glibc's are not musl's; and puts the
-# interpreter's -fno-pie behind a library's -fPIC, where it wins.
 if [ "$series" = 3.10 ]; then
+    # It knows no musl: it and every musl wheel of its time call the platform ...-linux-gnu in file names of extension modules. So the
+    # compiler is not asked there, for its true answer would contradict configure's table.
+    sed -i 's,^ *MULTIARCH=\$(\$CC --print-multiarch 2>/dev/null)$,MULTIARCH=,' configure
+    # It links the interpreter with its own archive, whose symbols --exclude-libs would hide; later ones take the objects.
+    sed -i 's,Programs/python.o \$(BLDLIBRARY),Programs/python.o $(LIBRARY_OBJS),' Makefile.pre.in
+    # Its setup.py, which makes the test modules, asks the compiler where a Debian's headers are, and glibc's are not musl's; and puts
+    # the interpreter's -fno-pie behind a library's -fPIC, where it wins.
     sed -i -e 's,^\( *\)self\.add_multiarch_paths()$,\1pass,' -e "s,ccshared + ' ' + cflags,cflags + ' ' + ccshared," setup.py
 fi
 

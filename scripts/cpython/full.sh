@@ -10,6 +10,7 @@ mkdir -p "$full/$library/lib-dynload"
 
 # Every module that `--disable-test-modules` would have left out. Anything else that was built as a library is none of ours.
 for module in "$installed/$library"/lib-dynload/*.so; do
+    if [ ! -e "$module" ]; then say "none of the test modules was built: the log says why" >&2; exit 1; fi
     case ${module##*/} in
     _test* | _xxtestfuzz* | _ctypes_test* | xxlimited* | xxsubtype*) mv "$module" "$full/$library/lib-dynload/" ;;
     *) say "$module is a library, though every standard module has to be in the interpreter" >&2; exit 1 ;;
