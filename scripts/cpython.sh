@@ -25,6 +25,14 @@ apply ssl-certificates
 # Later versions ask BIO_eof and need no mending.
 if grep -q ASN1_R_HEADER_TOO_LONG Modules/_ssl.c; then apply ssl-end-of-der; fi
 if ! grep -q ERR_LIB_SYS Modules/_ssl.c; then apply ssl-system-errors; fi
+# What an earlier operation left in OpenSSL's queue must not be taken for this one's error (SSL_get_error(3)): a handshake succeeds
+# though the peer is gone before its ticket could be sent, but EPIPE stays. And of this one's errors the first is the reason: that
+# the alert about it could not be sent comes after. Otherwise who reads from such a peer gets BrokenPipeError, not the end.
+sed -i -E -e '/^ +(ret|retval) = SSL_(do_handshake|read_ex|write_ex|shutdown|sendfile)\(self->ssl/s,^( *),\1ERR_clear_error();\n\1,' \
+    -e 's,^( *)e = ERR_peek_last_error\(\);$,&\n\1if (sslsock->err.ssl == SSL_ERROR_SSL \&\& ERR_GET_LIB(e) == ERR_LIB_SYS) e = ERR_peek_error();,' \
+    Modules/_ssl.c
+[ "$(grep -E -A1 '^ +ERR_clear_error\(\);$' Modules/_ssl.c | grep -c '= SSL_.*(self->ssl')" -ge 4 ] &&
+    grep -q 'ERR_LIB_SYS) e = ERR_peek_error();$' Modules/_ssl.c || refuse "_ssl.c of $DOCKLESS_VERSION calls OpenSSL in a new way"
 if grep -q 'HAVE_SYS_XATTR_H) && defined(__GLIBC__)' Modules/posixmodule.c; then apply os-extended-attributes; fi
 
 # From 3.14 on _hmac is made of the same objects as _md5 and its kin. Modules inside the interpreter would bring them twice
@@ -73,7 +81,8 @@ $CC -O2 -g0 -std=gnu11 -fno-pie -D_GNU_SOURCE -Wall -Wextra -Werror -c /scripts/
 #   relative addressing of data. Extension modules of the user are -fPIC as always.
 # -g1: functions and lines, for backtraces and profilers; types and variables would be four times as much and nobody's need but
 #   CPython's developers'. It changes no code. python.sh takes it out of the interpreter and keeps it for the -full tree.
-CFLAGS="-g0" CFLAGS_NODIST="-fno-pie -g1" OPT="-DNDEBUG -fwrapv -O2 -Wall"
+# -DNODEV: musl's headers have no name for "no device", which os.makedev and its kin ask for.
+CFLAGS="-g0" CFLAGS_NODIST="-fno-pie -g1 -DNODEV=-1" OPT="-DNDEBUG -fwrapv -O2 -Wall"
 CPPFLAGS="-I$PREFIX/include -I$PREFIX/include/ncursesw" LDFLAGS="-L$PREFIX/lib"
 # -export-dynamic with --exclude-libs: the C API is seen by extension modules, the libraries inside are not, so that a wheel with
 #   its own OpenSSL uses its own. stack-size: musl gives threads what PT_GNU_STACK says, 128 KiB otherwise. mimalloc.o: an object,

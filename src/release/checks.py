@@ -83,7 +83,7 @@ def without_proc():
         os.chdir("/")
 
     def inside():
-        there = ["checks.py", "contract.py", "library.py", "opt", "tmp", "windows.py"]
+        there = ["checks.py", "contract.py", "library.py", "opt", "server.pem", "tmp", "windows.py"]
         need(sorted(os.listdir("/empty")) == there, f"not empty: {os.listdir('/empty')}")
         who = run("/opt/python/bin/python3", "-c", WHO, preexec_fn=enter)
         need(who == "/opt/python/bin/python3|/opt/python|/opt/python", who)

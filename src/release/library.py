@@ -20,6 +20,38 @@ def ssl_():
     return ssl.OPENSSL_VERSION
 
 
+def left_early():
+    """A client that leaves right after the handshake has ended the connection: that its ticket could not be sent is no error of the reader."""
+    import socket
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("/server.pem")
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    here, there = socket.socketpair()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = anybody.wrap_bio(incoming, outgoing)
+    with context.wrap_socket(here, server_side=True, do_handshake_on_connect=False) as server:
+        server.setblocking(False)
+        for side in (client, server):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            else:
+                raise AssertionError("a handshake of one message")
+            if side is client:
+                there.sendall(outgoing.read())
+        incoming.write(there.recv(65536))
+        client.do_handshake()
+        there.sendall(outgoing.read())
+        there.close()
+        server.do_handshake()
+        need(server.version() == "TLSv1.3", server.version())
+        need(server.recv(1) == b"", "something was read")
+
+
 def sqlite3_():
     import sqlite3
 
@@ -356,6 +388,7 @@ def library():
         ("PYTHON.json", described),
         ("threading", threading_),
         ("ssl", ssl_),
+        ("TLS of a client that leaves", left_early),
         ("certificates", certificates),
         ("hashlib", hashlib_),
         ("sqlite3", sqlite3_),

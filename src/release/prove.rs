@@ -19,11 +19,12 @@ use crate::layer::{self, LayerError, UnpackOptions};
 use crate::oci::{Arch, Digest, Hasher};
 use crate::sandbox::{Cancel, Launcher, Mount, SandboxError, Step, StepMount};
 
-/// What the Python under test runs, by the names that it has in the root.
-const PROGRAMS: [(&str, &str); 4] = [
+/// What the Python under test runs, by the names that it has in the root, and a server's key and certificate.
+const PROGRAMS: [(&str, &str); 5] = [
     ("checks.py", include_str!("checks.py")),
     ("contract.py", include_str!("contract.py")),
     ("library.py", include_str!("library.py")),
+    ("server.pem", include_str!("trials/server.pem")),
     ("windows.py", include_str!("windows.py")),
 ];
 
