@@ -41,6 +41,9 @@ if grep -q LIBHACL_LDEPS_LIBTYPE configure; then
     grep -q LIBHACL_LDEPS_LIBTYPE=SHARED configure || refuse "configure of $DOCKLESS_VERSION chooses how HACL is linked in a new way"
     sed -i 's,LIBHACL_LDEPS_LIBTYPE=SHARED,LIBHACL_LDEPS_LIBTYPE=STATIC,' configure
 fi
+# A header whose every function has to be static, by its own words, for the interpreter and _remote_debugging both include it: some
+# versions forgot two, which nobody sees where that module is a library.
+if [ -f Python/remote_debug.h ]; then sed -i -E '/^(int|void)$/{N;s/^(int|void)\n_Py_RemoteDebug_/static &/;}' Python/remote_debug.h; fi
 # 3.14 reads asyncio's tasks of other processes from the file of a shared _asyncio; ours is in the interpreter, as that of 3.15.
 if [ -f Modules/_remote_debugging_module.c ]; then
     sed -i '/search_linux_map_for_section/s,"_asyncio\.cpython","python",' Modules/_remote_debugging_module.c

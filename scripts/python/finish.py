@@ -154,6 +154,8 @@ def mend_sysconfig(library):
                 "            build_time_vars[_name] = _value\n").encode())
         elif name.startswith("_sysconfig_vars_") and name.endswith(".json"):
             variables = {k: mend_variable(k, v, compilers) for k, v in json.loads(read(path)).items()}
+            # Of whoever runs, not of who built.
+            variables.pop("userbase", None)
             write(path, (json.dumps(variables, indent=2, sort_keys=True) + "\n").encode())
         elif name == "build-details.json":
             # PEP 739: base_prefix may be relative to this file, and other paths to base_prefix.
