@@ -2,13 +2,21 @@
 //!
 //! `cpython/sample.jsonl` is what the runner said of three files of 3.11.2, and of one that crashed.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dockless::oci::Arch;
-use dockless::release::{Expectation, Expectations, Outcome, Report, Row, SuiteError, judge, unexpected};
+use dockless::progress::Silent;
+use dockless::release::{Expectation, Expectations, Outcome, Place, Report, Row, SuiteError, judge, suite, unexpected};
+use dockless::sandbox::{Cancel, Launcher};
+use dockless::source::Origins;
+use dockless::store::Store;
+use serde_json::json;
 
+use crate::support::release::pack;
 use crate::support::skip;
 
 fn here(name: &str) -> PathBuf {
@@ -46,7 +54,7 @@ reason = "a crash"
 
 fn judged(report: &Report, text: &str) -> Vec<Row> {
     let list = list(text).expect("a list");
-    judge(report, &list.of("3.11.2", Arch::X86_64), true)
+    judge(report, &list.of("3.11.2", Arch::X86_64, false), true)
 }
 
 fn of(rows: &[Row], outcome: Outcome) -> Vec<&str> {
@@ -77,7 +85,10 @@ fn an_unexpected_failure_fails_by_its_name() {
     let rows = judged(&sample(), &ALL[..ALL.find("[[expected]]\ntest = \"test_crashed\"").expect("the second")]);
     assert_eq!(of(&rows, Outcome::Failed), ["test_crashed"]);
     let none = list("").expect("a list");
-    assert_eq!(unexpected(&sample(), &none.of("3.11.2", Arch::X86_64)), ["test_c_locale_coercion", "test_crashed"]);
+    assert_eq!(
+        unexpected(&sample(), &none.of("3.11.2", Arch::X86_64, false)),
+        ["test_c_locale_coercion", "test_crashed"]
+    );
 }
 
 #[test]
@@ -125,15 +136,20 @@ fn a_file_that_did_not_run_fails_a_whole_run() {
     report.known.insert("test_os".to_owned());
     assert_eq!(of(&judged(&report, ALL), Outcome::Failed), ["test_os"]);
     let list = list(ALL).expect("a list");
-    assert_eq!(of(&judge(&report, &list.of("3.11.2", Arch::X86_64), false), Outcome::Failed), [""; 0]);
+    assert_eq!(of(&judge(&report, &list.of("3.11.2", Arch::X86_64, false), false), Outcome::Failed), [""; 0]);
 }
 
 #[test]
 fn an_entry_concerns_the_versions_and_architectures_that_it_names() {
     let text = "[[expected]]\ntest = \"test_os\"\narch = [\"x86\"]\nversions = [\"3.11.2\"]\nreason = \"r\"\n";
-    let list = list(text).expect("a list");
-    let count = |version, arch| list.of(version, arch).len();
+    let names = list(text).expect("a list");
+    let count = |version, arch| names.of(version, arch, false).len();
     assert_eq!((count("3.11.2", Arch::X86), count("3.11.2", Arch::X86_64), count("3.11.9", Arch::X86)), (1, 0, 0));
+    for (build, of_either) in [(true, [0, 1]), (false, [1, 0])] {
+        let text = format!("[[expected]]\ntest = \"test_os\"\nfree_threaded = {build}\nreason = \"r\"\n");
+        let names = list(&text).expect("a list");
+        assert_eq!([false, true].map(|free_threaded| names.of("3.13.5", Arch::X86, free_threaded).len()), of_either);
+    }
 }
 
 #[test]
@@ -167,6 +183,46 @@ fn the_lists_of_this_project_are_sound() {
             test.starts_with("test") && cases.iter().all(|case| case.contains('.') || case.contains(' ')),
             "{test}"
         );
+    }
+}
+
+/// Runs the suite of a tree that has nothing but `regrtest.py`, below `library`, and wants a root filesystem that is nowhere.
+fn without_a_root(flags: &str, library: &str) -> SuiteError {
+    let home = tempfile::tempdir().expect("a directory");
+    let python = home.path().join("tree/opt/python");
+    let tests = python.join(library).join("test");
+    fs::create_dir_all(&tests).expect("made");
+    fs::write(tests.join("regrtest.py"), "").expect("written");
+    let told = json!({
+        "version": "3.13.5", "series": "3.13", "architecture": "x86_64",
+        "abi": { "flags": flags, "free_threaded": flags == "t" },
+    });
+    fs::write(python.join("PYTHON.json"), told.to_string()).expect("written");
+    let tarball = home.path().join("a-full.tar.gz");
+    pack(&home.path().join("tree"), &tarball);
+    let store = Store::open(&home.path().join("store")).expect("a store");
+    let (rootfs, origins, lists) = (BTreeMap::new(), Origins::default(), here("tests/cpython"));
+    let place = Place {
+        lists: &lists,
+        rootfs: &rootfs,
+        store: &store,
+        origins: &origins,
+        jobs: NonZeroUsize::MIN,
+        single_id: true,
+    };
+    let (launcher, cancel) = (Launcher::default(), Cancel::new().expect("a switch"));
+    suite(&tarball, &[], &place, (&launcher, &cancel), &Silent).expect_err("no root filesystem")
+}
+
+#[test]
+fn each_build_has_its_tests_in_the_library_of_its_own_name() {
+    for (flags, library) in [("", "lib/python3.13"), ("t", "lib/python3.13t")] {
+        let error = without_a_root(flags, library);
+        assert!(matches!(error, SuiteError::NoRoot { .. }), "{library}: {error}");
+    }
+    for (flags, library) in [("t", "lib/python3.13"), ("", "lib/python3.13t"), ("", "lib")] {
+        let error = without_a_root(flags, library);
+        assert!(matches!(error, SuiteError::NoTests { .. }), "{library}: {error}");
     }
 }
 

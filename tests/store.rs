@@ -169,6 +169,18 @@ fn a_writer_that_never_ends() {
 }
 
 #[test]
+fn either_half_of_a_dead_runs_corner_is_swept() {
+    let root = TempDir::new().expect("temporary directory");
+    drop(Store::open(root.path()).expect("store"));
+    let tmp = root.path().join("tmp");
+    // It died when it had its directory and no lock yet, or when its directory was gone already.
+    fs::create_dir(tmp.join("run-AAAAAA")).expect("a directory");
+    fs::write(tmp.join("run-BBBBBB.lock"), "").expect("a file");
+    drop(Store::open(root.path()).expect("store"));
+    assert!(names(&tmp).is_empty(), "{:?}", names(&tmp));
+}
+
+#[test]
 fn kill_9_in_the_middle_leaves_a_usable_store() {
     let root = TempDir::new().expect("temporary directory");
     let mut child = another_process("a_writer_that_never_ends", &[], root.path());

@@ -20,7 +20,7 @@ use crate::oci::{Arch, Digest, Hasher};
 use crate::sandbox::{Cancel, Launcher, Mount, SandboxError, Step, StepMount};
 
 /// What the Python under test runs, by the names that it has in the root, and a server's key and certificate.
-const PROGRAMS: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 5] = [
     ("checks.py", include_str!("checks.py")),
     ("contract.py", include_str!("contract.py")),
     ("library.py", include_str!("library.py")),
@@ -126,7 +126,7 @@ const SCENARIOS: [(&str, u64); 9] = [
 
 /// Returns what proofs of this version check, as a digest: a proof of another edition proves something else.
 pub fn edition() -> Digest {
-    Digest::of([&[env!("CARGO_PKG_VERSION")][..], &PROGRAMS.map(|(_, program)| program)].concat().join("\n").as_bytes())
+    Digest::of([&[env!("CARGO_PKG_VERSION")][..], &FILES.map(|(_, content)| content)].concat().join("\n").as_bytes())
 }
 
 /// Tries the tarball at `path`; everything it writes is in a temporary directory.
@@ -166,9 +166,9 @@ fn furnish(tarball: &Path, root: &Path) -> Result<(), ProofError> {
         fs::create_dir_all(directory).map_err(|source| io_error("create directory", directory, source))?;
     }
     unpack_tree(tarball, root)?;
-    for (name, program) in PROGRAMS {
+    for (name, content) in FILES {
         let path = root.join(name);
-        fs::write(&path, program).map_err(|source| io_error("write", &path, source))?;
+        fs::write(&path, content).map_err(|source| io_error("write", &path, source))?;
     }
     Ok(())
 }

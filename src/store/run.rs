@@ -63,10 +63,11 @@ fn sweep(tmp: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(tmp).map_err(StoreError::io("list", tmp))? {
         let path = entry.map_err(StoreError::io("list", tmp))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with("run-") && path.extension().is_none() {
-            // The lock file goes with its lock.
+        if name.starts_with("run-") {
+            // Either half names both: a run may die when it has removed its directory, but not yet its lock file, which
+            // goes with its lock.
             if let Ok(Some(_lock)) = lock::try_lock(path.with_extension("lock")) {
-                let _ = remove_tree(&path);
+                let _ = remove_tree(&path.with_extension(""));
             }
         }
     }

@@ -72,7 +72,7 @@ fn fill(place: &Path) {
     fs::write(place.join("release.json"), description.to_string()).expect("written");
 }
 
-fn pack(tree: &Path, tarball: &PathBuf) {
+pub(crate) fn pack(tree: &Path, tarball: &PathBuf) {
     let file = File::create(tarball).expect("a file");
     let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
     builder.append_dir_all("opt", tree.join("opt")).expect("packed");

@@ -6,6 +6,7 @@
 //! cases = ["test.test_os.FileTests.test_x"]         # without: the file as a whole
 //! arch = ["x86"]                                    # without: both
 //! versions = ["3.11.2"]                             # without: every version of the series
+//! free_threaded = true                              # of free-threaded builds, or of the others; without: both
 //! unsteady = true                                   # passes at times
 //! reason = "why it fails, and why that does no harm"
 //! ```
@@ -33,6 +34,8 @@ pub struct Expectation {
     /// Versions; none means all of the series.
     #[serde(default)]
     pub versions: Vec<String>,
+    /// Of free-threaded builds only, or of the others only; none means both.
+    pub free_threaded: Option<bool>,
     /// It passes at times, on some machines: passing is nothing to notice.
     #[serde(default)]
     pub unsteady: bool,
@@ -59,7 +62,7 @@ impl Expectations {
         let list: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let mut seen = BTreeSet::new();
         for entry in &list.expected {
-            let Expectation { test, cases, arch, versions, reason, .. } = entry;
+            let Expectation { test, cases, arch, versions, free_threaded, reason, .. } = entry;
             if reason.trim().is_empty() {
                 return Err(wrong(format!("`{test}` has no reason")));
             }
@@ -68,7 +71,7 @@ impl Expectations {
             }
             let whole = [String::new()];
             for case in if cases.is_empty() { &whole[..] } else { cases } {
-                if !seen.insert((test, case.clone(), arch, versions)) {
+                if !seen.insert((test, case.clone(), arch, versions, free_threaded)) {
                     return Err(wrong(format!("`{test}` {case} is there twice")));
                 }
             }
@@ -76,11 +79,12 @@ impl Expectations {
         Ok(list)
     }
 
-    /// Returns what concerns one version and architecture.
-    pub fn of(&self, version: &str, arch: Arch) -> Vec<&Expectation> {
+    /// Returns what concerns one build: its version, its architecture, and whether it is free-threaded.
+    pub fn of(&self, version: &str, arch: Arch, free_threaded: bool) -> Vec<&Expectation> {
         let concerns = |entry: &&Expectation| {
             (entry.arch.is_empty() || entry.arch.iter().any(|name| name.parse() == Ok(arch)))
                 && (entry.versions.is_empty() || entry.versions.iter().any(|name| name == version))
+                && entry.free_threaded.is_none_or(|build| build == free_threaded)
         };
         self.expected.iter().filter(concerns).collect()
     }

@@ -75,6 +75,14 @@ struct Description {
     version: String,
     series: String,
     architecture: String,
+    abi: Abi,
+}
+
+/// What tells the builds of one version apart; `lib/python3.13t` is the free-threaded one's.
+#[derive(Deserialize)]
+struct Abi {
+    flags: String,
+    free_threaded: bool,
 }
 
 /// Runs the test suite of the `-full` tarball at `path`, or only the files `only`.
@@ -97,13 +105,13 @@ pub fn suite(
     let told = root.join("opt/python/PYTHON.json");
     let no_tests = || SuiteError::NoTests { path: path.to_owned() };
     let told = fs::read(&told).map_err(|_| no_tests())?;
-    let Description { version, series, architecture } = serde_json::from_slice(&told).map_err(|_| no_tests())?;
+    let Description { version, series, architecture, abi } = serde_json::from_slice(&told).map_err(|_| no_tests())?;
     let arch: Arch = architecture.parse().map_err(|_| no_tests())?;
-    if !root.join(format!("opt/python/lib/python{series}/test/regrtest.py")).is_file() {
+    if !root.join(format!("opt/python/lib/python{series}{}/test/regrtest.py", abi.flags)).is_file() {
         return Err(no_tests());
     }
-    let expectations = list(place.lists, series.trim_end_matches('t'))?;
-    let expected = expectations.of(&version, arch);
+    let expectations = list(place.lists, &series)?;
+    let expected = expectations.of(&version, arch, abi.free_threaded);
     furnish(&root, arch, place, view)?;
     let temporary = scratch.path().join("tmp");
     fs::create_dir(&temporary).map_err(SuiteError::io("create directory", &temporary))?;
